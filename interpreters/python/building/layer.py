@@ -1,0 +1,122 @@
+"""The base layer: the standard library, the packages, our guest code, and the skeleton of the guest's file tree."""
+
+import json
+import shutil
+import tarfile
+import zipfile
+
+STDLIB = "usr/lib/python3.13"
+SITE = f"{STDLIB}/site-packages"
+
+# No use in a session: tests, graphics, installers, and what only a terminal or Windows has.
+LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__", "_pyrepl", "__phello__",
+            "venv", "idle_test"}
+LEFT_OUT_FILES = {"turtle.py", "antigravity.py"}
+
+SKELETON_FOLDERS = ["tmp", "mnt/data", "home/user", "dev", "etc", "usr/bin", "proc", "var/tmp"]
+SKELETON_FILES = {
+    "etc/hostname": "sandpool\n",
+    "etc/hosts": "127.0.0.1 localhost\n",
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n",
+    "etc/group": "root:x:0:\nuser:x:1000:\n",
+    "etc/os-release": 'NAME="Sandpool"\nID=sandpool\nPRETTY_NAME="Sandpool (WebAssembly)"\n',
+    "etc/timezone": "Etc/UTC\n",
+}
+
+
+def tree(build, folder, guest, cpython, library, native, wheels, manifest):
+    """Lay out the tree, compile its bytecode, pack it; `base.tar` and `packages.json`."""
+    root = folder / "root"
+    _skeleton(root)
+    _stdlib(cpython.folder / "src/Lib", library.folder, root / STDLIB)
+    for wheel in sorted((wheels.folder / "files").glob("*.whl")):
+        _unpack_wheel(wheel, root / SITE)
+    for package in sorted(guest.iterdir()):
+        shutil.copytree(package, root / SITE / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    build.say("compiling bytecode")
+    _bytecode(build, folder, native, root)
+    packages = _installed(root / SITE)
+    answer = {"runtime": {"name": manifest["name"], "version": manifest["version"]}, "packages": packages}
+    (folder / "packages.json").write_text(json.dumps(answer, indent=1) + "\n")
+    _pack(root, folder / "base.tar")
+
+
+def _skeleton(root):
+    for name in SKELETON_FOLDERS:
+        (root / name).mkdir(parents=True)
+    for name, text in SKELETON_FILES.items():
+        (root / name).write_text(text)
+
+
+def _stdlib(source, library, target):
+    def left_out(_, names):
+        return [name for name in names if name in LEFT_OUT or name in LEFT_OUT_FILES]
+
+    shutil.copytree(source, target, ignore=left_out)
+    build_folder = (library / "pybuilddir.txt").read_text().strip()
+    for name in sorted((library / build_folder).glob("_sysconfigdata*.py")):
+        # The data holds the building machine's paths; the guest has no compiler to use them with.
+        text = name.read_text().replace(str(library.parent), "/build")
+        (target / name.name).write_text(text)
+    (target / "site-packages").mkdir(exist_ok=True)
+
+
+def _unpack_wheel(wheel, site):
+    """What pip would install of a pure wheel, without scripts and tests."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            parts = name.split("/")
+            if name.endswith("/") or parts[0].endswith(".data") or parts[-1].endswith(".exe"):
+                continue
+            if "tests" in parts[:-1]:
+                continue
+            archive.extract(name, site)
+    for metadata in site.glob("*.dist-info"):
+        (metadata / "INSTALLER").write_text("sandpool\n")
+
+
+# Hash-based and unchecked: a .pyc is valid whatever times the files have, and is never compared with its source.
+_COMPILE = """
+import os, py_compile, sys
+root = sys.argv[1]
+for folder, _, names in sorted(os.walk(root)):
+    for name in sorted(names):
+        if name.endswith(".py"):
+            path = os.path.join(folder, name)
+            target = os.path.join(folder, "__pycache__", name[:-3] + ".cpython-313.pyc")
+            try:
+                py_compile.compile(path, target, dfile="/" + os.path.relpath(path, root), doraise=True, optimize=0,
+                                   invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+            except py_compile.PyCompileError as error:
+                print("not compiled:", error)
+"""
+
+
+def _bytecode(build, folder, native, root):
+    script = folder / "compile.py"
+    script.write_text(_COMPILE)
+    build.run([native.folder / "bin/python", "-S", script, root], folder / "log", env={"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def _installed(site):
+    """Name and version of every installed distribution, sorted as people expect."""
+    found = []
+    for metadata in site.glob("*.dist-info/METADATA"):
+        fields = dict(line.split(": ", 1) for line in metadata.read_text().split("\n\n")[0].splitlines()
+                      if line.startswith(("Name: ", "Version: ")))
+        found.append({"name": fields["Name"], "version": fields["Version"]})
+    return sorted(found, key=lambda package: package["name"].lower())
+
+
+def _pack(root, target):
+    """A deterministic tar: sorted, one owner, one time, only folders, files and links."""
+    def plain(info):
+        info.uid = info.gid = 0
+        info.uname = info.gname = ""
+        info.mtime = 1735689600  # 2025-01-01: zip archives made in the guest cannot hold times before 1980
+        info.mode = 0o755 if info.isdir() else 0o644
+        return info
+
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(root.rglob("*"), key=lambda path: path.relative_to(root).parts):
+            tar.add(path, str(path.relative_to(root)), recursive=False, filter=plain)

@@ -1,0 +1,258 @@
+"""What this platform does not have (threads, processes, sockets) says so, and says what to use instead.
+
+Every replacement raises what CPython would raise on a machine that is out of the resource, so that libraries that know how
+to do without still do.
+"""
+
+import errno
+import os
+import signal
+import sys
+import time
+
+import _sandpool
+
+_ELSEWHERE = "Use a container session pool for code that needs it."
+NO_THREADS = ("can't start new thread: this Python runs in WebAssembly, without threads. Use asyncio, or "
+              "concurrent.futures.ThreadPoolExecutor, which runs its work in the calling thread here. " + _ELSEWHERE)
+NO_PROCESSES = "no processes can be started: this Python runs in WebAssembly, alone. " + _ELSEWHERE
+NO_SOCKETS = "no network sockets: this Python runs in WebAssembly without a network. " + _ELSEWHERE
+
+
+def install():
+    """What must be in place before other modules are imported."""
+    _install_interrupt()
+    _install_sleep()
+    _install_os()
+
+
+def finish():
+    """What needs the modules themselves."""
+    _install_builtins()
+    _install_threads()
+    _install_processes()
+    _install_sockets()
+    _install_asyncio()
+    _install_inspect()
+
+
+def _install_interrupt():
+    signal.signal(signal.SIGINT, _sandpool.interrupted)
+
+
+def _install_sleep():
+    real_sleep, flush = time.sleep, _sandpool.flush
+
+    def sleep(seconds, /):
+        """sleep(seconds): delay execution; what was printed is sent before."""
+        flush()
+        real_sleep(seconds)
+
+    time.sleep = sleep
+
+
+def _refuse_process(*_arguments, **_options):
+    raise OSError(errno.ENOTSUP, NO_PROCESSES)
+
+
+_PROCESS_NAMES = {"fork", "forkpty", "execv", "execve", "execvp", "execvpe", "execl", "execle", "execlp", "execlpe", "spawnl",
+                  "spawnle", "spawnlp", "spawnlpe", "spawnv", "spawnve", "spawnvp", "spawnvpe", "posix_spawn", "posix_spawnp",
+                  "kill", "killpg", "wait", "waitpid"}
+
+
+def _install_os():
+    """Libraries ask hasattr(os, "fork"), so it stays absent, but says why."""
+    def explain(name):
+        why = f": {NO_PROCESSES}" if name in _PROCESS_NAMES else ""
+        raise AttributeError(f"module 'os' has no attribute {name!r}{why}", name=name)
+
+    os.__getattr__ = explain
+    for name in _PROCESS_NAMES & vars(os).keys():
+        delattr(os, name)
+    os.system = os.popen = _refuse_process
+    os.cpu_count = os.process_cpu_count = lambda: 1
+    if not hasattr(os, "getuid"):
+        os.getuid = os.geteuid = os.getgid = os.getegid = lambda: 1000
+
+
+def _install_builtins():
+    """What `site` would have put there; it is not run, because it looks for files that are not there."""
+    import site
+
+    site.setcopyright()
+    site.sethelper()
+    site.setquit()
+
+
+def _install_threads():
+    import _thread
+    import concurrent.futures
+    import concurrent.futures.thread
+    import threading
+
+    def refuse(*_arguments, **_options):
+        raise RuntimeError(NO_THREADS)
+
+    _thread.start_new_thread = _thread.start_new = _thread.start_joinable_thread = refuse
+    threading._start_new_thread = threading._start_joinable_thread = refuse
+    inline = _inline_executor()
+    concurrent.futures.ThreadPoolExecutor = concurrent.futures.thread.ThreadPoolExecutor = inline
+    concurrent.futures.ProcessPoolExecutor = inline
+
+
+def _inline_executor():
+    from concurrent.futures import Executor, Future
+
+    class ThreadPoolExecutor(Executor):
+        """An executor without threads: submit() runs the call at once, in the calling thread."""
+
+        def __init__(self, max_workers=None, thread_name_prefix="", initializer=None, initargs=()):
+            if max_workers is not None and max_workers <= 0:
+                raise ValueError("max_workers must be greater than 0")
+            self._max_workers = max_workers or 1
+            self._initializer, self._initargs = initializer, initargs
+            self._shutdown = False
+
+        def submit(self, fn, /, *args, **kwargs):
+            if self._shutdown:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._initializer is not None:
+                initializer, self._initializer = self._initializer, None
+                initializer(*self._initargs)
+            future = Future()
+            future.set_running_or_notify_cancel()
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as failure:
+                future.set_exception(failure)
+            return future
+
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            self._shutdown = True
+
+    ThreadPoolExecutor.__module__ = "concurrent.futures.thread"
+    ThreadPoolExecutor.__qualname__ = "ThreadPoolExecutor"
+    return ThreadPoolExecutor
+
+
+def _install_processes():
+    import multiprocessing
+    import subprocess
+
+    def refuse(self, *_arguments, **_options):
+        self.returncode = None
+        self._child_created = False
+        raise OSError(errno.ENOTSUP, NO_PROCESSES)
+
+    subprocess.Popen.__init__ = refuse
+    multiprocessing.process.BaseProcess.start = _refuse_process
+    for name in ("Pool", "Manager", "Queue", "Lock", "RLock", "Semaphore", "Event", "Pipe", "Value", "Array"):
+        setattr(multiprocessing.context.BaseContext, name, _refuse_process)
+        setattr(multiprocessing, name, _refuse_process)
+
+
+def _install_sockets():
+    import socket
+
+    def refuse(self, *_arguments, **_options):
+        raise OSError(errno.ENETUNREACH, NO_SOCKETS)
+
+    def resolve(*_arguments, **_options):
+        raise socket.gaierror(socket.EAI_FAIL if hasattr(socket, "EAI_FAIL") else -4, NO_SOCKETS)
+
+    socket.socket.__init__ = refuse
+    socket.gethostname = lambda: "sandpool"
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo"):
+        setattr(socket, name, resolve)
+    if not hasattr(socket, "socketpair"):
+        socket.socketpair = refuse
+
+
+def _install_asyncio():
+    import asyncio
+    from asyncio import events, selector_events, unix_events
+    import selectors
+
+    class SleepingSelector(selectors._BaseSelectorImpl):
+        """Nothing is ever ready: there are no sockets to wait for. So waiting is sleeping."""
+
+        def select(self, timeout=None):
+            if timeout is None:
+                if isinstance(interrupt := sys.exception(), KeyboardInterrupt):
+                    # asyncio.run() tidies up after an interrupt, which may have lost the step it waits for.
+                    raise interrupt
+                raise RuntimeError("the event loop would wait for ever: nothing is scheduled that could wake it")
+            if timeout > 0:
+                time.sleep(timeout)
+            return []
+
+    class EventLoop(selector_events.BaseSelectorEventLoop):
+        """A loop without a self-pipe: nobody else could write to it."""
+
+        def __init__(self):
+            super().__init__(SleepingSelector())
+
+        def _make_self_pipe(self):
+            self._ssock = self._csock = None
+
+        def _close_self_pipe(self):
+            pass
+
+        def _write_to_self(self):
+            pass
+
+        async def _refuse(self, *_arguments, **_options):
+            raise OSError(errno.ENETUNREACH, NO_SOCKETS)
+
+        create_connection = create_server = create_datagram_endpoint = create_unix_connection = create_unix_server = _refuse
+
+        async def subprocess_exec(self, *_arguments, **_options):
+            raise OSError(errno.ENOTSUP, NO_PROCESSES)
+
+        subprocess_shell = subprocess_exec
+
+        def add_signal_handler(self, sig, callback, *args):
+            raise NotImplementedError
+
+        def remove_signal_handler(self, sig):
+            return False
+
+    class Policy(events.BaseDefaultEventLoopPolicy):
+        _loop_factory = EventLoop
+
+        def get_event_loop(self):
+            """The cells' own loop outside of asyncio.run, so that asyncio.get_event_loop() always has an answer."""
+            if self._local._loop is None:
+                self.set_event_loop(self.new_event_loop())
+            return self._local._loop
+
+    asyncio.SelectorEventLoop = asyncio.EventLoop = unix_events.SelectorEventLoop = EventLoop
+    asyncio.DefaultEventLoopPolicy = unix_events.DefaultEventLoopPolicy = Policy
+    asyncio.set_event_loop_policy(Policy())
+
+
+def _install_inspect():
+    """inspect.getsource(cls) for classes of cells: their module, __main__, has no file."""
+    import inspect
+    import linecache
+
+    getfile = inspect.getfile
+
+    def getfile_of_cells(object):
+        if isinstance(object, type) and object.__module__ == "__main__":
+            for name in reversed(linecache.cache):
+                if name.startswith("Cell In[") and _defines(linecache.cache[name][2], object):
+                    return name
+        return getfile(object)
+
+    def _defines(lines, cls):
+        first = cls.__dict__.get("__firstlineno__", 0)
+        following = [line.strip() for line in lines[max(first - 1, 0):]]
+        for line in following:
+            if not line.startswith(("@", "#")) and line:
+                return line.startswith(f"class {cls.__name__}")
+        return False
+
+    inspect.getfile = getfile_of_cells

@@ -1,0 +1,108 @@
+//! The recipes, as embedded in the binary by `interpreters/embed.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::{fs, io};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
+
+/// One interpreter's recipe.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    pub name: String,
+    pub manifest: Manifest,
+    /// Names the recipe's content: SHA-256, hexadecimal, of all its files.
+    pub hash: String,
+}
+
+/// The part of `manifest.toml` that the gateway reads; the rest is the recipe's own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Manifest {
+    pub name: String,
+    pub language: String,
+    pub version: String,
+    /// The guest's environment variables.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no interpreter called {name}; there are: {}", known.join(", "))]
+pub struct UnknownInterpreter {
+    pub name: String,
+    pub known: Vec<String>,
+}
+
+impl Recipe {
+    /// The interpreters that this binary can build.
+    pub fn names() -> Vec<String> {
+        let names: BTreeSet<_> = FILES.iter().filter_map(|(path, _)| path.split('/').next()).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The recipe of the interpreter called `name`.
+    ///
+    /// # Errors
+    /// When this binary has none.
+    pub fn named(name: &str) -> Result<Self, UnknownInterpreter> {
+        let unknown = || UnknownInterpreter { name: name.to_owned(), known: Self::names() };
+        let (_, manifest) = files(name).find(|(path, _)| *path == "manifest.toml").ok_or_else(unknown)?;
+        let manifest = std::str::from_utf8(manifest).ok().and_then(|text| toml::from_str(text).ok());
+        let manifest = manifest.expect("the manifest is in the binary, and a test reads all of them");
+        Ok(Self { name: name.to_owned(), manifest, hash: hash(name) })
+    }
+
+    /// Writes the recipe's files below `folder`.
+    ///
+    /// # Errors
+    /// When the file system does not take them.
+    pub fn unpack(&self, folder: &Path) -> io::Result<()> {
+        for (path, content) in files(&self.name) {
+            let to = folder.join(path);
+            fs::create_dir_all(to.parent().expect("it lies below the folder"))?;
+            fs::write(to, content)?;
+        }
+        Ok(())
+    }
+}
+
+/// The files of one interpreter, by path below its folder.
+fn files(interpreter: &str) -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    FILES.iter().filter_map(move |(path, content)| Some((path.strip_prefix(interpreter)?.strip_prefix('/')?, *content)))
+}
+
+fn hash(interpreter: &str) -> String {
+    let mut hasher = Sha256::new();
+    // What is only read by tests does not change what is built.
+    for (path, content) in files(interpreter).filter(|(path, _)| !path.contains("/tests/")) {
+        hasher.update((path.len() as u64).to_le_bytes());
+        hasher.update(path);
+        hasher.update((content.len() as u64).to_le_bytes());
+        hasher.update(content);
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_has_a_sound_manifest() {
+        assert!(Recipe::names().contains(&"python".to_owned()));
+        for name in Recipe::names() {
+            let recipe = Recipe::named(&name).unwrap();
+            assert_eq!(recipe.manifest.name, name);
+            assert_eq!(recipe.hash.len(), 64);
+        }
+    }
+
+    #[test]
+    fn an_unknown_interpreter_is_told_with_the_known_ones() {
+        let error = Recipe::named("cobol").unwrap_err();
+        assert!(error.to_string().contains("python"), "{error}");
+    }
+}
