@@ -21,4 +21,6 @@
 //! `config` is seen by `main`, `cli` and `gateway`; `telemetry` and `shutdown` are leaves that anyone may use.
 //! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`.
 
+pub mod files;
 pub mod interpreter;
+pub mod sandbox;

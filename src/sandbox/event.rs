@@ -10,11 +10,17 @@ pub type MimeBundle = Map<String, Value>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    Stdout { text: String },
-    Stderr { text: String },
+    Stdout {
+        text: String,
+    },
+    Stderr {
+        text: String,
+    },
     Display(Display),
     UpdateDisplay(Display),
-    ClearOutput { wait: bool },
+    ClearOutput {
+        wait: bool,
+    },
     /// The value of the last expression.
     Result(Display),
     Error(GuestError),

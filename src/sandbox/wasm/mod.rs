@@ -1,1 +1,23 @@
-//! (being built)
+//! All of wasmtime: engines, images, the sandbox that runs a guest, its limits and its interruption.
+//!
+//! Sandboxes are core modules with WASI preview 1 on the session's own file tree: no components, no threads, no
+//! sockets, no host directory.
+
+mod blocking;
+mod cached;
+mod emit;
+mod engine;
+mod guest;
+mod hot;
+mod image;
+mod instance;
+mod interrupt;
+mod meter;
+pub mod wasi;
+mod workers;
+
+pub use cached::image;
+pub use engine::{Engine, EngineSettings};
+pub use image::{Image, ImageSource};
+pub use instance::WasmSandbox;
+pub use workers::Workers;
