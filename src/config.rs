@@ -1,1 +1,184 @@
-//! (being built)
+//! The tree of settings, and the only place that knows environment variables.
+//!
+//! A setting comes from the command line, else from the file, else from its default. A bad value stops the start
+//! before any port is bound, and all bad values are named at once.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::pool::{PoolName, PoolSpecification};
+use crate::telemetry::LogFormat;
+
+/// Everything that `sandpool serve` can be told in a file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Blobs of large files; later: snapshots and records.
+    pub data_dir: PathBuf,
+    /// Builds of interpreters.
+    pub cache_dir: PathBuf,
+    /// Bearer keys of the callers. None: everybody who reaches the port.
+    pub keys: Vec<String>,
+    /// Listen beyond loopback without keys.
+    pub insecure: bool,
+    /// How long running executions may go on after SIGTERM.
+    pub grace_seconds: u64,
+    /// Threads that guests run on; 0: one a processor.
+    pub guest_threads: usize,
+    /// A `tracing` filter, such as `info` or `sandpool=debug`.
+    pub log: String,
+    pub log_format: LogFormat,
+    /// One table a pool; none: a pool called `python`.
+    #[serde(rename = "pool")]
+    pub pools: Vec<PoolSpecification>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            data_dir: default_data_dir(),
+            cache_dir: default_cache_dir(),
+            keys: Vec::new(),
+            insecure: false,
+            grace_seconds: 30,
+            guest_threads: 0,
+            log: env::var("SANDPOOL_LOG").unwrap_or_else(|_| "info".into()),
+            log_format: LogFormat::Text,
+            pools: vec![PoolSpecification::named(PoolName::new("python").expect("it is a name"))],
+        }
+    }
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSettings {
+    #[error("{path} cannot be read: {source}", path = path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not a configuration file of sandpool:\n{source}", path = path.display())]
+    Syntax { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("these settings make no sense:\n  {}", .0.join("\n  "))]
+    Values(Vec<String>),
+}
+
+impl Settings {
+    /// Reads a configuration file (TOML).
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds a key that nothing reads.
+    pub fn read(path: &Path) -> Result<Self, InvalidSettings> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| InvalidSettings::Unreadable { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| InvalidSettings::Syntax { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// Checks what no type checks.
+    ///
+    /// # Errors
+    /// All that is wrong, together.
+    pub fn check(&self) -> Result<(), InvalidSettings> {
+        let mut wrong: Vec<String> =
+            self.pools.iter().flat_map(PoolSpecification::problems).map(|problem| problem.to_string()).collect();
+        let mut names = BTreeSet::new();
+        wrong.extend(
+            self.pools.iter().filter(|p| !names.insert(&p.name)).map(|p| format!("pool {}: the name is taken", p.name)),
+        );
+        if self.pools.is_empty() {
+            wrong.push("pool: there is none".into());
+        }
+        if self.keys.iter().any(|key| key.len() < 16) {
+            wrong.push("keys: a key must have at least 16 characters".into());
+        }
+        if !self.listen.ip().is_loopback() && self.keys.is_empty() && !self.insecure {
+            wrong.push(format!(
+                "listen: {} can be reached from other machines, and without keys anybody there could run code; \
+                 set keys, or say --insecure if something in front of it checks the callers",
+                self.listen
+            ));
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(InvalidSettings::Values(wrong)) }
+    }
+
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_seconds)
+    }
+
+    /// Guest threads to start.
+    pub fn guest_threads(&self) -> usize {
+        match self.guest_threads {
+            0 => std::thread::available_parallelism().map_or(2, usize::from),
+            told => told,
+        }
+    }
+}
+
+/// `$SANDPOOL_CACHE_DIR`, else `sandpool` in the user's cache directory.
+pub fn default_cache_dir() -> PathBuf {
+    folder("SANDPOOL_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
+}
+
+/// `$SANDPOOL_DATA_DIR`, else `sandpool` in the user's data directory.
+pub fn default_data_dir() -> PathBuf {
+    folder("SANDPOOL_DATA_DIR", "XDG_DATA_HOME", ".local/share")
+}
+
+/// `$SANDPOOL_URL`: the pool or gateway that the client commands call.
+pub fn default_url() -> String {
+    env::var("SANDPOOL_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".into())
+}
+
+/// `$SANDPOOL_KEY`: the bearer key of the client commands.
+pub fn default_key() -> Option<String> {
+    env::var("SANDPOOL_KEY").ok().filter(|key| !key.is_empty())
+}
+
+fn folder(own: &str, xdg: &str, below_home: &str) -> PathBuf {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set(own)
+        .or_else(|| set(xdg).map(|folder| folder.join("sandpool")))
+        .or_else(|| set("HOME").map(|home| home.join(below_home).join("sandpool")))
+        .unwrap_or_else(|| env::temp_dir().join("sandpool"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound() {
+        Settings::default().check().unwrap();
+    }
+
+    #[test]
+    fn beyond_loopback_needs_keys_or_a_word() {
+        let open = Settings { listen: "0.0.0.0:80".parse().unwrap(), ..Settings::default() };
+        assert!(open.check().unwrap_err().to_string().contains("--insecure"));
+        Settings { insecure: true, ..open.clone() }.check().unwrap();
+        Settings { keys: vec!["0123456789abcdef".into()], ..open }.check().unwrap();
+    }
+
+    #[test]
+    fn a_key_that_nothing_reads_is_refused() {
+        let error = toml::from_str::<Settings>("lisen = '127.0.0.1:1'").unwrap_err();
+        assert!(error.to_string().contains("lisen"), "{error}");
+        let pool = toml::from_str::<Settings>("[[pool]]\nname = 'a'\nlimits = { fule = 1 }").unwrap_err();
+        assert!(pool.to_string().contains("fule"), "{pool}");
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let text = "keys = ['short']\n[[pool]]\nname = 'a'\ncooldown_seconds = 0\n[[pool]]\nname = 'A'\n";
+        let error = toml::from_str::<Settings>(text).unwrap().check().unwrap_err().to_string();
+        for part in ["cooldown_seconds", "the name is taken", "16 characters"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+}

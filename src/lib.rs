@@ -21,6 +21,13 @@
 //! `config` is seen by `main`, `cli` and `gateway`; `telemetry` and `shutdown` are leaves that anyone may use.
 //! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`.
 
+pub mod config;
+pub mod execution;
 pub mod files;
+pub mod gateway;
 pub mod interpreter;
+pub mod pool;
 pub mod sandbox;
+pub mod session;
+pub mod shutdown;
+pub mod telemetry;

@@ -23,6 +23,18 @@ pub struct ExecutionRequest {
     pub timeout: Option<Duration>,
     /// The caller's own id for it (`operation-id`); made up when absent.
     pub id: Option<ExecutionId>,
+    pub limits: RequestedLimits,
+}
+
+/// Limits that a request asks for. They lower the pool's and never raise them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestedLimits {
+    /// Time on a guest thread, in seconds.
+    pub cpu_seconds: Option<u64>,
+    /// Fuel; only in a pool that meters it.
+    pub fuel: Option<u64>,
+    /// Bytes of events that are kept.
+    pub output_bytes: Option<u64>,
 }
 
 /// Source text. Its `Debug` hides it: logs never carry code.
@@ -69,8 +81,8 @@ pub enum Status {
     NotStarted,
     Running,
     Done(Arc<Outcome>),
-    /// The gateway failed it (cause logged).
-    Lost,
+    /// It did not run, or the gateway failed it.
+    Lost(Arc<ExecutionError>),
 }
 
 /// An execution as it stands now.
@@ -103,12 +115,18 @@ pub struct Outcome {
 impl Outcome {
     /// Everything written to standard output.
     pub fn stdout(&self) -> String {
-        self.events.iter().filter_map(|e| if let Event::Stdout { text } = e { Some(text.as_str()) } else { None }).collect()
+        self.events
+            .iter()
+            .filter_map(|e| if let Event::Stdout { text } = e { Some(text.as_str()) } else { None })
+            .collect()
     }
 
     /// Everything written to standard error (no traceback).
     pub fn stderr(&self) -> String {
-        self.events.iter().filter_map(|e| if let Event::Stderr { text } = e { Some(text.as_str()) } else { None }).collect()
+        self.events
+            .iter()
+            .filter_map(|e| if let Event::Stderr { text } = e { Some(text.as_str()) } else { None })
+            .collect()
     }
 
     /// The exception that ended the cell.
@@ -133,6 +151,10 @@ pub enum ExecutionError {
     TimeoutTooShort,
     #[error("the code has {bytes} bytes; this pool takes at most {limit}")]
     CodeTooLong { bytes: usize, limit: usize },
+    #[error("this pool does not meter fuel")]
+    NotMetered,
+    #[error("{limit} asynchronous executions are under way or kept in this pool")]
+    TooManyKept { limit: usize },
     #[error("an execution with this id exists in this session")]
     IdTaken,
     #[error("the gateway is shutting down")]

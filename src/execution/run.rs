@@ -1,1 +1,138 @@
-//! (being built)
+//! The story of one execution: lease, run, settle, answer. There is one way, and every caller takes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use super::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Outcome, RequestedLimits, Status};
+use crate::pool::{LeaseError, Pool, PoolLimits};
+use crate::sandbox::{Limits, Output, Report};
+use crate::session::Identifier;
+
+/// An execution that was let in and has not begun.
+pub struct Admitted {
+    pub id: ExecutionId,
+    pub identifier: Identifier,
+    pub output: Arc<Output>,
+    pub created_at: OffsetDateTime,
+    code: String,
+    limits: Limits,
+}
+
+/// Checks a request against the pool's limits, before any work is done.
+///
+/// # Errors
+/// The caller's mistakes of [`ExecutionError`].
+pub fn admit(pool: &Pool, request: ExecutionRequest) -> Result<Admitted, ExecutionError> {
+    let offered = &pool.specification().limits;
+    let code = request.code.0;
+    if code.len() > offered.code_bytes {
+        return Err(ExecutionError::CodeTooLong { bytes: code.len(), limit: offered.code_bytes });
+    }
+    let limits = limits(offered, request.timeout, &request.limits)?;
+    Ok(Admitted {
+        id: request.id.unwrap_or_else(ExecutionId::random),
+        identifier: request.identifier,
+        output: Arc::new(Output::new(limits.output_bytes)),
+        created_at: OffsetDateTime::now_utc(),
+        code,
+        limits,
+    })
+}
+
+/// The pool's limits, lowered by what the request asks for.
+fn limits(offered: &PoolLimits, timeout: Option<Duration>, asked: &RequestedLimits) -> Result<Limits, ExecutionError> {
+    let ceiling = Duration::from_secs(offered.timeout_ceiling_seconds);
+    let wall = timeout.unwrap_or(Duration::from_secs(offered.timeout_seconds));
+    if wall > ceiling {
+        return Err(ExecutionError::TimeoutTooLong { asked: wall, ceiling });
+    }
+    if wall.is_zero() {
+        return Err(ExecutionError::TimeoutTooShort);
+    }
+    if asked.fuel.is_some() && offered.fuel.is_none() {
+        return Err(ExecutionError::NotMetered);
+    }
+    let lower = |pool: Option<u64>, request: Option<u64>| match (pool, request) {
+        (Some(pool), Some(request)) => Some(pool.min(request)),
+        (pool, request) => pool.or(request),
+    };
+    Ok(Limits {
+        wall,
+        cpu: lower(offered.cpu_seconds, asked.cpu_seconds).map(Duration::from_secs),
+        fuel: lower(offered.fuel, asked.fuel),
+        output_bytes: asked.output_bytes.unwrap_or(u64::MAX).min(offered.output_bytes),
+    })
+}
+
+/// Runs an admitted execution to its end, on a guest thread. `started` is called when its turn has come.
+///
+/// # Errors
+/// When there is no lease, or the gateway fails; whatever the guest does is an outcome.
+pub async fn run(
+    pool: &Pool,
+    admitted: Admitted,
+    stop: CancellationToken,
+    started: impl FnOnce(),
+) -> Result<Execution, ExecutionError> {
+    let Admitted { id, identifier, output, created_at, code, limits } = admitted;
+    let mut lease = match pool.lease(&identifier, &stop).await {
+        Ok(lease) => lease,
+        Err(LeaseError::Stopped) => return Ok(stopped(id, identifier, output, created_at)),
+        Err(error) => return Err(error.into()),
+    };
+    started();
+    let (tree, created, stop) = (lease.tree().clone(), lease.created(), lease.stop().clone());
+    let before = tree.mark();
+    let report = pool.sandbox(&mut lease).await?.run(&code, limits, output.clone(), stop).await;
+    let lives = lease.settle(report.alive);
+    let files = tree.changes_since(before);
+    let outcome = outcome(&output, report, files, created, !lives);
+    Ok(Execution { id, identifier, status: Status::Done(Arc::new(outcome)), created_at, output })
+}
+
+fn outcome(
+    output: &Output,
+    report: Report,
+    files: Vec<crate::files::FileEntry>,
+    session_created: bool,
+    session_discarded: bool,
+) -> Outcome {
+    let (events, dropped_bytes) = output.take();
+    Outcome { exit: report.exit, usage: report.usage, events, dropped_bytes, session_created, session_discarded, files }
+}
+
+/// What is told of an execution whose caller gave up before its turn came.
+fn stopped(id: ExecutionId, identifier: Identifier, output: Arc<Output>, created_at: OffsetDateTime) -> Execution {
+    let report = Report { exit: crate::sandbox::Exit::Stopped, usage: Default::default(), alive: true };
+    let outcome = outcome(&output, report, Vec::new(), false, false);
+    Execution { id, identifier, status: Status::Done(Arc::new(outcome)), created_at, output }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_lowers_limits_and_never_raises_them() {
+        let offered = PoolLimits { cpu_seconds: Some(10), output_bytes: 100, ..PoolLimits::default() };
+        let asked = RequestedLimits { cpu_seconds: Some(20), fuel: None, output_bytes: Some(50) };
+        let limits = limits(&offered, None, &asked).unwrap();
+        assert_eq!(limits.wall, Duration::from_secs(60));
+        assert_eq!(limits.cpu, Some(Duration::from_secs(10)));
+        assert_eq!(limits.output_bytes, 50);
+    }
+
+    #[test]
+    fn what_a_pool_cannot_give_is_refused() {
+        let offered = PoolLimits::default();
+        let none = RequestedLimits::default();
+        let over = limits(&offered, Some(Duration::from_secs(221)), &none);
+        assert!(matches!(over, Err(ExecutionError::TimeoutTooLong { .. })));
+        assert!(matches!(limits(&offered, Some(Duration::ZERO), &none), Err(ExecutionError::TimeoutTooShort)));
+        let fuel = RequestedLimits { fuel: Some(1), ..none };
+        assert!(matches!(limits(&offered, None, &fuel), Err(ExecutionError::NotMetered)));
+    }
+}

@@ -1,8 +1,23 @@
 //! Session pools: what they offer, how many sessions they hold, and the way to a session.
 
-use std::time::Duration;
+mod name;
+mod ready;
+mod specification;
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+pub use name::{InvalidPoolName, PoolName};
+pub use specification::{InvalidSpecification, PoolLimits, PoolSpecification};
+
+use crate::files::{BlobStore, Tree};
+use crate::interpreter::Packages;
 use crate::sandbox::SandboxError;
+use crate::sandbox::wasm::{Image, WasmSandbox, Workers};
+use crate::session::{Directory, Full, Identifier, Lease, NoLease, Parts, Session, SessionPage, SessionView};
+use ready::ReadySandboxes;
 
 /// Why there is no lease.
 #[derive(Debug, thiserror::Error)]
@@ -11,8 +26,153 @@ pub enum LeaseError {
     PoolFull { limit: usize, retry_after: Duration },
     #[error("{limit} executions wait for this session already")]
     QueueFull { limit: usize, retry_after: Duration },
-    #[error("the pool is not ready: {reason}")]
-    NotReady { reason: String, retry_after: Duration },
+    #[error("the execution was stopped while it waited for its session")]
+    Stopped,
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+}
+
+/// A session pool on one image.
+pub struct Pool {
+    specification: PoolSpecification,
+    image: Arc<Image>,
+    packages: Arc<Packages>,
+    blobs: BlobStore,
+    directory: Arc<Directory>,
+    ready: Arc<ReadySandboxes>,
+    workers: Workers,
+}
+
+impl Pool {
+    /// Opens a pool and starts to make its ready sandboxes.
+    pub fn open(
+        specification: PoolSpecification,
+        image: Arc<Image>,
+        packages: Arc<Packages>,
+        blobs: BlobStore,
+        workers: Workers,
+    ) -> Arc<Self> {
+        let directory = Arc::new(Directory::new(specification.max_concurrent_sessions, specification.cooldown()));
+        let limits = specification.session_limits();
+        let maker = ready::Maker { image: image.clone(), blobs: blobs.clone(), limits };
+        let ready = ReadySandboxes::start(maker, specification.ready_session_instances, &workers);
+        Arc::new(Self { specification, image, packages, blobs, directory, ready, workers })
+    }
+
+    pub fn specification(&self) -> &PoolSpecification {
+        &self.specification
+    }
+
+    /// What the interpreter has.
+    pub fn packages(&self) -> &Arc<Packages> {
+        &self.packages
+    }
+
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Sandboxes of a pool with `specification` that may exist at once: its sessions, the ready ones, and some that are
+    /// being made or ended.
+    pub fn slots(specification: &PoolSpecification) -> usize {
+        specification.max_concurrent_sessions + specification.ready_session_instances + 16
+    }
+
+    /// Waits for the session of `identifier`, made when there is none.
+    ///
+    /// # Errors
+    /// See [`LeaseError`].
+    pub async fn lease(&self, identifier: &Identifier, stop: &CancellationToken) -> Result<Lease, LeaseError> {
+        let queue = self.specification.queue_length;
+        let lease = self.directory.lease(identifier, queue, stop, || self.parts()).await;
+        lease.map_err(|denied| match denied {
+            NoLease::PoolFull { retry_after } => self.full(retry_after),
+            NoLease::QueueFull => LeaseError::QueueFull { limit: queue, retry_after: Duration::from_secs(1) },
+            NoLease::Stopped => LeaseError::Stopped,
+        })
+    }
+
+    /// The sandbox of a lease, made now if this is the session's first execution.
+    ///
+    /// # Errors
+    /// When no sandbox can be made.
+    pub async fn sandbox<'a>(&self, lease: &'a mut Lease) -> Result<&'a mut WasmSandbox, SandboxError> {
+        let made = match lease.sandbox().take() {
+            Some(made) => made,
+            None => {
+                let memory_bytes = self.specification.session_limits().memory_bytes;
+                let mut made = WasmSandbox::new(self.image.clone(), lease.tree().clone(), memory_bytes).await?;
+                made.reseed().await?;
+                made
+            }
+        };
+        Ok(lease.sandbox().insert(made))
+    }
+
+    /// The files of a session that exists.
+    pub fn files(&self, identifier: &Identifier) -> Option<Tree> {
+        self.find(identifier).map(|session| session.files())
+    }
+
+    /// The files of a session, made when there is none. No sandbox is made for it yet.
+    ///
+    /// # Errors
+    /// When the pool is full.
+    pub fn files_or_create(&self, identifier: &Identifier) -> Result<Tree, LeaseError> {
+        let session = self.directory.session(identifier, || self.parts());
+        session.map(|session| session.files()).map_err(|Full { retry_after }| self.full(retry_after))
+    }
+
+    pub fn session(&self, identifier: &Identifier) -> Option<SessionView> {
+        self.find(identifier).map(|session| session.view())
+    }
+
+    /// `top` sessions after the first `skip`, ordered by creation.
+    pub fn sessions(&self, skip: usize, top: usize) -> SessionPage {
+        self.directory.page(skip, top)
+    }
+
+    /// Ends a session; a running execution is interrupted. False when there was none.
+    pub fn end_session(&self, identifier: &Identifier) -> bool {
+        let ended = self.directory.end(identifier);
+        let found = ended.is_some();
+        self.drop_elsewhere(ended.into_iter().collect());
+        found
+    }
+
+    /// Ends what nobody used for the cooldown.
+    pub fn reap(&self) {
+        self.drop_elsewhere(self.directory.reap(Instant::now()));
+    }
+
+    /// Ends everything.
+    pub fn close(&self) {
+        self.ready.close();
+        self.drop_elsewhere(self.directory.end_all());
+    }
+
+    fn find(&self, identifier: &Identifier) -> Option<Arc<Session>> {
+        self.directory.find(identifier)
+    }
+
+    fn parts(&self) -> Parts {
+        match self.ready.take() {
+            Some(sandbox) => Parts { tree: sandbox.tree().clone(), sandbox: Some(sandbox) },
+            None => {
+                let files = self.specification.session_limits().files;
+                Parts { tree: Tree::new(self.image.base().clone(), files, self.blobs.clone()), sandbox: None }
+            }
+        }
+    }
+
+    fn full(&self, retry_after: Duration) -> LeaseError {
+        LeaseError::PoolFull { limit: self.specification.max_concurrent_sessions, retry_after }
+    }
+
+    /// Frees memory on a guest thread: it takes a while, and nobody waits for it.
+    fn drop_elsewhere(&self, sessions: Vec<Arc<Session>>) {
+        if !sessions.is_empty() {
+            self.workers.spawn(async move { drop(sessions) });
+        }
+    }
 }

@@ -1,0 +1,197 @@
+//! What a pool offers: its interpreter, how many sessions it holds, and what each may use.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::PoolName;
+use crate::sandbox::limits::{FileLimits, SessionLimits};
+
+/// One pool's settings, as they stand in the configuration file. Every figure has its unit in its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSpecification {
+    pub name: PoolName,
+    /// A folder of `interpreters/`.
+    #[serde(default = "default_interpreter")]
+    pub interpreter: String,
+    /// Sessions at once; a further identifier is refused with 429.
+    #[serde(default = "defaults::max_concurrent_sessions")]
+    pub max_concurrent_sessions: usize,
+    /// Prepared sandboxes kept for new identifiers: their first execution costs what a later one does.
+    #[serde(default = "defaults::ready_session_instances")]
+    pub ready_session_instances: usize,
+    /// A session ends so long after its last use.
+    #[serde(default = "defaults::cooldown_seconds")]
+    pub cooldown_seconds: u64,
+    /// Executions that may wait for one session.
+    #[serde(default = "defaults::queue_length")]
+    pub queue_length: usize,
+    #[serde(default)]
+    pub limits: PoolLimits,
+}
+
+/// What one session, and one execution in it, may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolLimits {
+    /// Wall-clock time of an execution that asks for none.
+    pub timeout_seconds: u64,
+    /// The most wall-clock time an execution may ask for (220 in the hosted service).
+    pub timeout_ceiling_seconds: u64,
+    /// Time on a guest thread, by execution. None: the wall clock alone.
+    pub cpu_seconds: Option<u64>,
+    /// Fuel by execution, about one a WebAssembly instruction. Metering costs about a fifth of the speed, so a pool
+    /// without a budget does not meter.
+    pub fuel: Option<u64>,
+    /// Linear memory of a session, the image's own (some 40 MiB, shared) included.
+    pub memory_mebibytes: u64,
+    /// Events of one execution.
+    pub output_bytes: u64,
+    /// All files of a session together.
+    pub files_bytes: u64,
+    /// One file.
+    pub file_bytes: u64,
+    /// Files, folders and links of a session.
+    pub file_count: u64,
+    /// One upload (128 MiB in the hosted service).
+    pub upload_bytes: u64,
+    /// The code of one execution.
+    pub code_bytes: usize,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            timeout_seconds: 60,
+            timeout_ceiling_seconds: 220,
+            cpu_seconds: None,
+            fuel: None,
+            // Enough for data frames of some hundred megabytes; a machine of 8 GiB serves a dozen such at once.
+            memory_mebibytes: 1024,
+            // A dozen large plots.
+            output_bytes: 16 << 20,
+            files_bytes: 512 << 20,
+            file_bytes: 256 << 20,
+            file_count: 20_000,
+            upload_bytes: 128 << 20,
+            // Generated code has kilobytes; a notebook pasted whole has some hundred.
+            code_bytes: 4 << 20,
+        }
+    }
+}
+
+fn default_interpreter() -> String {
+    "python".into()
+}
+
+mod defaults {
+    pub const fn max_concurrent_sessions() -> usize {
+        1000
+    }
+    pub const fn ready_session_instances() -> usize {
+        16
+    }
+    pub const fn cooldown_seconds() -> u64 {
+        300
+    }
+    pub const fn queue_length() -> usize {
+        16
+    }
+}
+
+/// A setting that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("pool {pool}: {setting} {problem}")]
+pub struct InvalidSpecification {
+    pub pool: String,
+    pub setting: &'static str,
+    pub problem: String,
+}
+
+impl PoolSpecification {
+    /// Most sessions of one pool: a session takes a few of the kernel's 65,530 memory mappings a process.
+    pub const MAX_SESSIONS: usize = 12_000;
+    /// WebAssembly's 4 GiB, halved: the address space is reserved for every slot.
+    pub const MAX_MEMORY_MEBIBYTES: u64 = 2048;
+
+    /// A pool called `name` with the defaults.
+    pub fn named(name: PoolName) -> Self {
+        Self {
+            name,
+            interpreter: default_interpreter(),
+            max_concurrent_sessions: defaults::max_concurrent_sessions(),
+            ready_session_instances: defaults::ready_session_instances(),
+            cooldown_seconds: defaults::cooldown_seconds(),
+            queue_length: defaults::queue_length(),
+            limits: PoolLimits::default(),
+        }
+    }
+
+    /// Everything that makes no sense in it.
+    pub fn problems(&self) -> Vec<InvalidSpecification> {
+        let limits = &self.limits;
+        let within = |setting, value: u64, min: u64, max: u64| {
+            let problem = format!("is {value}; it must be from {min} to {max}");
+            (!(min..=max).contains(&value)).then(|| self.problem(setting, problem))
+        };
+        let sessions = self.max_concurrent_sessions as u64;
+        [
+            within("max_concurrent_sessions", sessions, 1, Self::MAX_SESSIONS as u64),
+            within("ready_session_instances", self.ready_session_instances as u64, 0, 1000),
+            within("cooldown_seconds", self.cooldown_seconds, 1, 30 * 86_400),
+            within("queue_length", self.queue_length as u64, 0, 10_000),
+            within("limits.timeout_seconds", limits.timeout_seconds, 1, limits.timeout_ceiling_seconds),
+            within("limits.timeout_ceiling_seconds", limits.timeout_ceiling_seconds, 1, 86_400),
+            within("limits.memory_mebibytes", limits.memory_mebibytes, 64, Self::MAX_MEMORY_MEBIBYTES),
+            within("limits.file_bytes", limits.file_bytes, 1, limits.files_bytes),
+            within("limits.upload_bytes", limits.upload_bytes, 1, limits.files_bytes),
+            within("limits.code_bytes", limits.code_bytes as u64, 1, 64 << 20),
+            within("limits.output_bytes", limits.output_bytes, 1, 1 << 30),
+            within("limits.cpu_seconds", limits.cpu_seconds.unwrap_or(1), 1, 86_400),
+            within("limits.fuel", limits.fuel.unwrap_or(1), 1, u64::MAX / 2),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn problem(&self, setting: &'static str, problem: String) -> InvalidSpecification {
+        InvalidSpecification { pool: self.name.to_string(), setting, problem }
+    }
+
+    pub fn cooldown(&self) -> Duration {
+        Duration::from_secs(self.cooldown_seconds)
+    }
+
+    /// What a session may use for its whole life.
+    pub fn session_limits(&self) -> SessionLimits {
+        SessionLimits {
+            memory_bytes: self.limits.memory_mebibytes << 20,
+            files: FileLimits {
+                total_bytes: self.limits.files_bytes,
+                file_bytes: self.limits.file_bytes,
+                count: self.limits.file_count,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_make_sense() {
+        assert_eq!(PoolSpecification::named(PoolName::new("python").unwrap()).problems(), []);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let mut pool = PoolSpecification::named(PoolName::new("python").unwrap());
+        pool.max_concurrent_sessions = 0;
+        pool.limits.timeout_seconds = 1000;
+        let problems: Vec<_> = pool.problems().iter().map(|problem| problem.setting).collect();
+        assert_eq!(problems, ["max_concurrent_sessions", "limits.timeout_seconds"]);
+    }
+}

@@ -1,0 +1,134 @@
+//! All sessions of a pool: found by identifier, made up to a maximum, reaped when their cooldown is over.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::state::Event;
+use super::{Identifier, Parts, Session, SessionPage, SessionView};
+
+/// The sessions of one pool.
+pub struct Directory {
+    sessions: Mutex<Sessions>,
+    permits: Arc<Semaphore>,
+    cooldown: Duration,
+}
+
+#[derive(Default)]
+struct Sessions {
+    by_identifier: HashMap<Identifier, Arc<Session>>,
+    made: u64,
+}
+
+/// No further session fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full {
+    /// When the first of the sessions there may end.
+    pub retry_after: Duration,
+}
+
+impl Directory {
+    /// Holds at most `limit` sessions, each ending `cooldown` after its last use.
+    pub fn new(limit: usize, cooldown: Duration) -> Self {
+        Self { sessions: Mutex::default(), permits: Arc::new(Semaphore::new(limit)), cooldown }
+    }
+
+    /// The session of `identifier`, and whether it was made now.
+    pub(super) fn find_or_create(
+        &self,
+        identifier: &Identifier,
+        parts: impl FnOnce() -> Parts,
+    ) -> Result<(Arc<Session>, bool), Full> {
+        let mut sessions = self.lock();
+        if let Some(session) = sessions.by_identifier.get(identifier) {
+            return Ok((session.clone(), false));
+        }
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return Err(Full { retry_after: sessions.first_expiry(self.cooldown) });
+        };
+        sessions.made += 1;
+        let session = Arc::new(Session::new(identifier.clone(), parts(), sessions.made, self.cooldown, permit));
+        sessions.by_identifier.insert(identifier.clone(), session.clone());
+        Ok((session, true))
+    }
+
+    /// The session of `identifier`, made when there is none.
+    ///
+    /// # Errors
+    /// When the pool is full.
+    pub fn session(&self, identifier: &Identifier, parts: impl FnOnce() -> Parts) -> Result<Arc<Session>, Full> {
+        self.find_or_create(identifier, parts).map(|(session, _)| session)
+    }
+
+    pub fn find(&self, identifier: &Identifier) -> Option<Arc<Session>> {
+        self.lock().by_identifier.get(identifier).cloned()
+    }
+
+    /// Takes `session` out, if it still is the one of its identifier, and gives it back for dropping.
+    pub(super) fn forget(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
+        match self.lock().by_identifier.entry(session.identifier.clone()) {
+            Entry::Occupied(entry) if Arc::ptr_eq(entry.get(), session) => Some(entry.remove()),
+            _ => None,
+        }
+    }
+
+    /// Ends the session of `identifier`; the identifier is free at once. `None` when there was none.
+    pub fn end(&self, identifier: &Identifier) -> Option<Arc<Session>> {
+        let session = self.lock().by_identifier.remove(identifier)?;
+        session.end();
+        Some(session)
+    }
+
+    /// Takes out the sessions whose cooldown is over at `now`. Dropping them frees their memory.
+    pub fn reap(&self, now: Instant) -> Vec<Arc<Session>> {
+        let mut sessions = self.lock();
+        let due = |session: &Arc<Session>| {
+            let mut record = session.record();
+            let ended = record.state.after(Event::Expire, now, self.cooldown);
+            if let Ok(state) = ended {
+                record.state = state;
+            }
+            ended.is_ok()
+        };
+        sessions.by_identifier.extract_if(|_, session| due(session)).map(|(_, session)| session).collect()
+    }
+
+    /// Ends all sessions.
+    pub fn end_all(&self) -> Vec<Arc<Session>> {
+        let ended: Vec<_> = self.lock().by_identifier.drain().map(|(_, session)| session).collect();
+        ended.iter().for_each(|session| session.end());
+        ended
+    }
+
+    /// `top` sessions after the first `skip`, ordered by creation.
+    pub fn page(&self, skip: usize, top: usize) -> SessionPage {
+        let mut all: Vec<_> = self.lock().by_identifier.values().cloned().collect();
+        all.sort_unstable_by_key(|session| session.number);
+        let sessions: Vec<SessionView> = all.iter().skip(skip).take(top).map(|session| session.view()).collect();
+        SessionPage { sessions, total: all.len() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().by_identifier.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sessions {
+    /// How long until the first idle session's cooldown is over; `cooldown` when none is idle.
+    fn first_expiry(&self, cooldown: Duration) -> Duration {
+        let now = Instant::now();
+        let expiries = self.by_identifier.values().filter_map(|session| session.record().state.expires_at());
+        expiries.min().map_or(cooldown, |first| first.saturating_duration_since(now))
+    }
+}

@@ -1,0 +1,156 @@
+//! The right to run in a session: one execution at a time, the others in a bounded queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+use tokio_util::sync::CancellationToken;
+
+use super::state::{Event, State};
+use super::{Directory, Full, Identifier, Parts, Session};
+use crate::files::Tree;
+use crate::sandbox::wasm::WasmSandbox;
+
+/// Why there is no lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoLease {
+    PoolFull {
+        retry_after: Duration,
+    },
+    /// As many executions wait for the session as may.
+    QueueFull,
+    /// The caller gave up while it waited.
+    Stopped,
+}
+
+/// The session, for one execution.
+///
+/// Dropping a lease ends the session: a run that did not reach [`Lease::settle`] was cut off, and such a guest must not
+/// meet another caller.
+pub struct Lease {
+    session: Arc<Session>,
+    directory: Arc<Directory>,
+    sandbox: OwnedMutexGuard<Option<WasmSandbox>>,
+    created: bool,
+    stop: CancellationToken,
+    settled: bool,
+}
+
+impl Directory {
+    /// Waits for the session of `identifier`, which is made from `parts` when there is none. `stop` ends the wait, and
+    /// later the run: a child of it is the lease's own.
+    ///
+    /// # Errors
+    /// See [`NoLease`].
+    pub async fn lease(
+        self: &Arc<Self>,
+        identifier: &Identifier,
+        queue: usize,
+        stop: &CancellationToken,
+        parts: impl Fn() -> Parts,
+    ) -> Result<Lease, NoLease> {
+        loop {
+            let (session, created) = self
+                .find_or_create(identifier, &parts)
+                .map_err(|Full { retry_after }| NoLease::PoolFull { retry_after })?;
+            let sandbox = wait(&session, queue, stop).await?;
+            let own_stop = stop.child_token();
+            {
+                let mut record = session.record();
+                // It ended while we waited: its identifier has a new session, or gets one now.
+                let Ok(state) = record.state.after(Event::Lease, std::time::Instant::now(), session.cooldown) else {
+                    drop(record);
+                    self.forget(&session);
+                    continue;
+                };
+                record.state = state;
+                record.used();
+                record.stop = own_stop.clone();
+            }
+            return Ok(Lease { session, directory: self.clone(), sandbox, created, stop: own_stop, settled: false });
+        }
+    }
+}
+
+/// Waits in the session's queue for its sandbox.
+async fn wait(
+    session: &Arc<Session>,
+    queue: usize,
+    stop: &CancellationToken,
+) -> Result<OwnedMutexGuard<Option<WasmSandbox>>, NoLease> {
+    if let Ok(free) = session.sandbox.clone().try_lock_owned() {
+        return Ok(free);
+    }
+    let _place = Place::take(session, queue)?;
+    tokio::select! {
+        free = session.sandbox.clone().lock_owned() => Ok(free),
+        () = stop.cancelled() => Err(NoLease::Stopped),
+    }
+}
+
+/// A place in a session's queue.
+struct Place<'a>(&'a Session);
+
+impl<'a> Place<'a> {
+    fn take(session: &'a Session, queue: usize) -> Result<Self, NoLease> {
+        let mut record = session.record();
+        if record.waiting >= queue {
+            return Err(NoLease::QueueFull);
+        }
+        record.waiting += 1;
+        Ok(Self(session))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.record().waiting -= 1;
+    }
+}
+
+impl Lease {
+    /// True when this lease made the session.
+    pub fn created(&self) -> bool {
+        self.created
+    }
+
+    pub fn tree(&self) -> &Tree {
+        &self.session.tree
+    }
+
+    /// Cancelled when the caller, or somebody who ends the session, wants the run to end.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// The sandbox; absent before the session's first execution.
+    pub fn sandbox(&mut self) -> &mut Option<WasmSandbox> {
+        &mut self.sandbox
+    }
+
+    /// Gives the session back after a run. Returns false when it ends: the guest is not `alive`, or somebody wants its end.
+    pub fn settle(mut self, alive: bool) -> bool {
+        self.settled = true;
+        let event = if alive { Event::Settle } else { Event::Poison };
+        let lives = matches!(self.session.apply(event), Ok(State::Idle { .. }));
+        if !lives {
+            self.discard();
+        }
+        lives
+    }
+
+    fn discard(&mut self) {
+        self.directory.forget(&self.session);
+        *self.sandbox = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.settled {
+            // The state may deny it only when the session is over already.
+            let _ = self.session.apply(Event::Poison);
+            self.discard();
+        }
+    }
+}
