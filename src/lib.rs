@@ -21,6 +21,7 @@
 //! `config` is seen by `main`, `cli` and `gateway`; `telemetry` and `shutdown` are leaves that anyone may use.
 //! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`.
 
+pub mod api;
 pub mod config;
 pub mod execution;
 pub mod files;

@@ -1,1 +1,127 @@
-//! (being built)
+//! HTTP, and nothing that is not HTTP: routes, dialects, statuses, connections.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `route.rs` | every path and method, as one table |
+//! | `mod.rs` | what answers each of them: `dispatch` |
+//! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs` | the handlers, a file per resource |
+//! | `dialect/` | the wire generations of an execution |
+//! | `error.rs` | the only failure statuses |
+//! | `contract.rs` | `openapi/`, enforced |
+//! | `call.rs`, `query.rs`, `payload.rs`, `auth.rs`, `disposition.rs`, `entry.rs` | reading a request, writing an answer |
+//! | `serve.rs`, `stream.rs` | connections: patience, caps, drain |
+//!
+//! What a request *does* is below, in `gateway`; nothing here keeps state between requests.
+
+mod auth;
+mod call;
+pub mod contract;
+mod dialect;
+mod disposition;
+mod entry;
+mod error;
+mod executions;
+mod files;
+mod payload;
+mod query;
+mod route;
+pub mod serve;
+mod sessions;
+mod stream;
+mod upload;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Response, StatusCode};
+
+use auth::Keys;
+use call::{Answer, Call};
+use error::Failure;
+use executions::Shape;
+use payload::Payload;
+use query::Query;
+use route::{NoRoute, Operation, Route};
+
+use crate::gateway::Gateway;
+use crate::pool::PoolName;
+
+/// What every request shares.
+struct Api {
+    gateway: Gateway,
+    keys: Keys,
+}
+
+/// The service of the whole API. Routes are matched in `route.rs`, not by axum: see there why.
+pub fn router(gateway: Gateway) -> Router {
+    contract::warm_up();
+    let keys = Keys::new(&gateway.access().keys);
+    Router::new().fallback(handle).with_state(Arc::new(Api { gateway, keys }))
+}
+
+/// Answers one request, and reads away what of its body no handler wanted.
+async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
+    let began = Instant::now();
+    let (parts, body) = request.into_parts();
+    let mut payload = Payload::new(body, &parts.headers);
+    let response = dispatch(&api, &parts, &mut payload).await.unwrap_or_else(Failure::into_response);
+    payload.linger();
+    // No path and no query: they hold identifiers and file names.
+    tracing::debug!(method = %parts.method, status = response.status().as_u16(), elapsed = ?began.elapsed(), "answered");
+    response
+}
+
+/// Every route's handler.
+async fn dispatch(api: &Api, parts: &Parts, payload: &mut Payload) -> Answer {
+    let route = route::route(&parts.method, parts.uri.path());
+    match &route {
+        Ok(Route::Liveness) => return Ok(standing("alive")),
+        Ok(Route::Readiness) => {
+            return api.gateway.ready().map(|()| standing("ready")).map_err(Failure::NotReady);
+        }
+        _ => api.keys.admit(&parts.headers)?,
+    }
+    let (pool, prefix, operation) = match route {
+        Err(NoRoute::Path) => return Err(Failure::NoRoute),
+        Err(NoRoute::Method(allow)) => return Err(Failure::Method { allow }),
+        Ok(Route::Liveness | Route::Readiness) => unreachable!("answered above"),
+        Ok(Route::Document) => return Ok(document()),
+        Ok(Route::Pool { pool, prefix, operation }) => (pool, prefix, operation),
+    };
+    let pool = PoolName::new(&pool).ok().and_then(|name| api.gateway.pool(&name)).ok_or(Failure::NoPool)?;
+    let query = Query::new(parts.uri.query());
+    let call = Call { pool, prefix: &prefix, query, headers: &parts.headers, payload };
+    match operation {
+        Operation::ExecuteOld => executions::execute(call, Shape::Old).await,
+        Operation::Execute => executions::execute(call, Shape::Flat).await,
+        Operation::ReadExecution(id) => executions::read(&call, &id),
+        Operation::UploadOld => upload::old(call).await,
+        Operation::Upload => upload::new(call).await,
+        Operation::ListFiles => files::list(&call),
+        Operation::Content(name) => files::content(&call, &name),
+        Operation::ContentInJson(name) => files::content_in_json(&call, &name),
+        Operation::ReadFile(name) => files::read(&call, &name),
+        Operation::DeleteFile(name) => files::delete(&call, &name),
+        Operation::ReadSession | Operation::ManageRead => sessions::read(&call),
+        Operation::EndSession => sessions::end(&call),
+        Operation::ListSessions => sessions::list(&call),
+        Operation::Metadata => sessions::metadata(&call),
+        Operation::ManageList => sessions::manage_list(&call),
+        Operation::ManageStop => sessions::stop(&call),
+    }
+}
+
+fn standing(status: &'static str) -> Response<Body> {
+    call::json(StatusCode::OK, &serde_json::json!({ "status": status }))
+}
+
+fn document() -> Response<Body> {
+    let mut response = Response::new(Body::from(contract::document()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,95 @@
+//! One call of a pool's operation: what every handler needs, and the few ways to answer.
+//!
+//! It decides nothing: a missing identifier is only noticed by the handler that asks for one.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+use super::error::Failure;
+use super::payload::Payload;
+use super::query::{Query, encode};
+use crate::gateway::SessionPool;
+use crate::session::Identifier;
+
+/// A call, its pool found and its caller admitted.
+pub(super) struct Call<'a> {
+    pub pool: SessionPool,
+    /// The path up to the operation.
+    pub prefix: &'a str,
+    pub query: Query<'a>,
+    pub headers: &'a HeaderMap,
+    pub payload: &'a mut Payload,
+}
+
+pub(super) type Answer = Result<Response<Body>, Failure>;
+
+impl Call<'_> {
+    /// The session that the query names.
+    pub(super) fn identifier(&self) -> Result<Identifier, Failure> {
+        self.query.identifier()?.ok_or(Failure::IdentifierMissing)
+    }
+
+    /// A link to `path` in this pool, with this call's `api-version` and `parameters`; absolute where the request named
+    /// a host. The host is the caller's word, and goes back to that caller only.
+    pub(super) fn link(&self, path: &str, parameters: &[(&str, &str)]) -> String {
+        let host = self.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let base = host.map_or(String::new(), |host| format!("{}://{host}", self.scheme()));
+        let version = self.query.raw_version().map(|version| format!("api-version={version}"));
+        let others = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+        let query: Vec<String> = version.into_iter().chain(others).collect();
+        format!("{base}{}{path}?{}", self.prefix, query.join("&"))
+    }
+
+    /// `https` when a proxy in front says so.
+    fn scheme(&self) -> &'static str {
+        let proto = self.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+        if proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")) { "https" } else { "http" }
+    }
+}
+
+/// A body as JSON.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    // What is serialised here are our own structs, with text for keys.
+    let bytes = serde_json::to_vec(body).expect("answers become JSON");
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// No body.
+pub(super) fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// Text as it is.
+pub(super) fn text(body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// RFC 3339 in UTC with nine digits of a second, as in the service's samples.
+pub(super) fn timestamp(at: OffsetDateTime) -> String {
+    const FORMAT: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
+    at.to_offset(time::UtcOffset::UTC).format(FORMAT).expect("a date of this era has these parts")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_has_nine_digits_and_a_z() {
+        let at = time::macros::datetime!(2024-05-02 09:21:07.9922617 +02:00);
+        assert_eq!(timestamp(at), "2024-05-02T07:21:07.992261700Z");
+    }
+}
