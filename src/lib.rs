@@ -22,6 +22,7 @@
 //! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod execution;
 pub mod files;
