@@ -1,0 +1,33 @@
+//! The served contract against the running gateway: schemathesis makes requests out of `/openapi.json`, valid and
+//! invalid ones, and holds every answer to what the document says.
+
+use crate::support::gateway::Gateway;
+use crate::support::python::Python;
+
+/// Short sessions, for nearly every request has an identifier of its own; and all limits, so that any can be asked for.
+const POOL: &str = "
+[[pool]]
+name = 'python'
+max_concurrent_sessions = 200
+ready_session_instances = 2
+cooldown_seconds = 3
+
+[pool.limits]
+timeout_seconds = 5
+cpu_seconds = 5
+fuel = 100_000_000_000
+memory_mebibytes = 256
+files_bytes = 4_194_304
+file_bytes = 2_097_152
+upload_bytes = 1_048_576
+";
+
+#[test]
+fn every_answer_is_one_that_the_document_declares() {
+    let gateway = Gateway::configured(POOL);
+    let document = format!("{}/openapi.json", gateway.url());
+    let python = Python::with("schemathesis");
+    let settings = python.path("schemathesis.toml");
+    let settings = settings.to_str().expect("the checkout's path is text");
+    python.run_module("schemathesis.cli", &["--config-file", settings, "--no-color", "run", &document], &gateway);
+}

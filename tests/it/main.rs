@@ -1,0 +1,26 @@
+//! Behaviour, with real guests: over real sockets where it is the API's, in process where it is a sandbox's. One module
+//! a behaviour.
+
+mod support;
+
+mod api_connections;
+mod api_executions;
+mod api_files;
+mod api_requests;
+mod archive;
+mod cells;
+mod clients;
+mod command_line;
+mod conformance;
+mod files;
+mod files_base;
+mod files_model;
+mod isolation;
+mod limits;
+mod process;
+mod sessions;
+mod structure;
+mod wasi;
+mod wasi_differential;
+mod wasi_guest;
+mod wasi_hostile;

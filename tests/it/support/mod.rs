@@ -1,0 +1,6 @@
+//! What the tests share.
+
+pub mod gateway;
+pub mod guests;
+pub mod http;
+pub mod python;
