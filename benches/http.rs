@@ -1,0 +1,265 @@
+//! What a caller gets over HTTP: `cargo bench --bench http`. A load generator against the real binary on loopback.
+//!
+//! Each figure comes from a fixed number of requests, so that it ends by itself. The generator shares the machine with
+//! the gateway, so throughput is what both together reach.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const SESSIONS: usize = 10_000;
+
+fn main() {
+    // `cargo test --benches` and `cargo bench -- --test` only check that it starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(measure());
+}
+
+async fn measure() {
+    let gateway = Gateway::start();
+    let mut client = Client::connect(gateway.address).await;
+    println!("| what | p50 | p95 | p99 | max |\n|---|---|---|---|---|");
+    for round in 0..50 {
+        client.execute(&format!("warm-up-{round}"), "print(1)").await;
+    }
+    settle().await;
+
+    fresh(&mut client, "fresh: print(1), new identifier", "first", 300).await;
+    warm(&mut client).await;
+    burst(gateway.address).await;
+    throughput(gateway.address, "fresh executions per second, 8 connections, sessions stay", "stay", false).await;
+    client.delete_all().await;
+    settle().await;
+    throughput(gateway.address, "fresh executions per second, 8 connections, each session deleted", "go", true).await;
+    settle().await;
+
+    // A gateway that has seen nothing yet: freed slots keep some memory for the next session on them.
+    drop(gateway);
+    let gateway = Gateway::start();
+    let mut client = Client::connect(gateway.address).await;
+    settle().await;
+    let (idle, mut made) = (gateway.private_bytes(), 0);
+    println!("| private memory of a gateway with 16 ready sessions | {:.1} MB | | | |", idle as f64 / 1e6);
+    for live in [1, 1000, SESSIONS] {
+        fill(gateway.address, made..live).await;
+        made = live;
+        settle().await;
+        let private = gateway.private_bytes().saturating_sub(idle);
+        println!(
+            "| private memory of {live} live sessions, each | {:.3} MB | | | |",
+            private as f64 / live as f64 / 1e6
+        );
+    }
+    fresh(&mut client, "fresh, with 10,000 live sessions", "crowded", 300).await;
+}
+
+/// Lets the ready sandboxes be refilled.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+async fn fresh(client: &mut Client, what: &str, prefix: &str, count: usize) {
+    let mut times = Vec::new();
+    for index in 0..count {
+        let identifier = format!("{prefix}-{index}");
+        let started = Instant::now();
+        client.execute(&identifier, "print(1)").await;
+        times.push(started.elapsed());
+        client.delete(&identifier).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    row(what, times);
+}
+
+async fn warm(client: &mut Client) {
+    let mut times = Vec::new();
+    for _ in 0..2000 {
+        let started = Instant::now();
+        client.execute("warm", "print(1)").await;
+        times.push(started.elapsed());
+    }
+    row("warm: print(1), known identifier", times);
+}
+
+/// A hundred new identifiers at once, on connections that are open already.
+async fn burst(address: SocketAddr) {
+    let mut lasts = Vec::new();
+    for round in 0..10 {
+        let mut clients = Vec::new();
+        for _ in 0..100 {
+            clients.push(Client::connect(address).await);
+        }
+        let started = Instant::now();
+        let calls = clients.into_iter().enumerate().map(|(index, mut client)| async move {
+            client.execute(&format!("burst-{round}-{index}"), "print(1)").await;
+            client
+        });
+        let clients = futures_util::future::join_all(calls).await;
+        lasts.push(started.elapsed());
+        for (index, mut client) in clients.into_iter().enumerate() {
+            client.delete(&format!("burst-{round}-{index}")).await;
+        }
+        settle().await;
+    }
+    row("burst of 100 new identifiers, last answer", lasts);
+}
+
+async fn throughput(address: SocketAddr, what: &str, prefix: &str, delete: bool) {
+    const TOTAL: usize = 4000;
+    let next = Arc::new(AtomicUsize::new(0));
+    let started = Instant::now();
+    let callers = (0..8).map(|_| {
+        let next = next.clone();
+        async move {
+            let mut client = Client::connect(address).await;
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= TOTAL {
+                    return;
+                }
+                let identifier = format!("{prefix}-{index}");
+                client.execute(&identifier, "print(1)").await;
+                if delete {
+                    client.delete(&identifier).await;
+                }
+            }
+        }
+    });
+    futures_util::future::join_all(callers).await;
+    let rate = TOTAL as f64 / started.elapsed().as_secs_f64();
+    println!("| {what} | {rate:.0}/s | | | |");
+}
+
+/// Makes sessions with these numbers.
+async fn fill(address: SocketAddr, numbers: std::ops::Range<usize>) {
+    let mut client = Client::connect(address).await;
+    for index in numbers {
+        client.execute(&format!("live-{index}"), "print(1)").await;
+    }
+}
+
+fn row(what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    println!("| {what} | {:.3} ms | {:.3} ms | {:.3} ms | {:.3} ms |", at(0.5), at(0.95), at(0.99), at(1.0));
+}
+
+/// The real binary, ended when dropped.
+struct Gateway {
+    process: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Gateway {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("sandpool.toml");
+        let text = format!("[[pool]]\nname = 'python'\nmax_concurrent_sessions = {}\n", SESSIONS + 1500);
+        std::fs::write(&config, text).expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sandpool"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .arg(&config)
+            .arg("--data-dir")
+            .arg(folder.path());
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
+        let address =
+            line.trim().strip_prefix("listening on http://").expect("the ready line").parse().expect("an address");
+        Self { process, address, _folder: folder }
+    }
+
+    /// Memory that is the gateway's alone.
+    fn private_bytes(&self) -> u64 {
+        let rollup =
+            std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.process.id())).expect("Linux has it");
+        let kilobytes = |name: &str| -> u64 {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name)).expect("the line is there");
+            line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+        };
+        (kilobytes("Private_Dirty:") + kilobytes("Private_Clean:")) * 1024
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One keep-alive connection.
+struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the gateway listens");
+        stream.set_nodelay(true).expect("TCP has it");
+        Self { stream, buffer: Vec::new() }
+    }
+
+    async fn execute(&mut self, identifier: &str, code: &str) {
+        let body = serde_json::json!({ "code": code }).to_string();
+        let target = format!("/pools/python/executions?api-version=2025-10-02-preview&identifier={identifier}");
+        let answer = self.call("POST", &target, &body).await;
+        assert!(answer.contains(r#""stdout":"1\n""#), "{answer}");
+    }
+
+    async fn delete(&mut self, identifier: &str) {
+        self.call("DELETE", &format!("/pools/python/session?identifier={identifier}"), "").await;
+    }
+
+    async fn delete_all(&mut self) {
+        loop {
+            let page = self.call("GET", "/pools/python/listSessions?identifier=none", "").await;
+            let body: serde_json::Value =
+                serde_json::from_str(page.split_once("\r\n\r\n").expect("a head").1).expect("JSON");
+            let sessions = body["sessions"].as_array().expect("a list").clone();
+            if sessions.is_empty() {
+                return;
+            }
+            for session in sessions {
+                self.delete(session["identifier"].as_str().expect("text")).await;
+            }
+        }
+    }
+
+    async fn call(&mut self, method: &str, target: &str, body: &str) -> String {
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.stream.write_all(request.as_bytes()).await.expect("the connection is open");
+        self.buffer.clear();
+        loop {
+            if let Some(end) = self.complete() {
+                return String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+            }
+            assert_ne!(self.stream.read_buf(&mut self.buffer).await.expect("the connection is open"), 0, "closed");
+        }
+    }
+
+    /// Length of the answer, once it is all there.
+    fn complete(&self) -> Option<usize> {
+        let head_end = self.buffer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8_lossy(&self.buffer[..head_end]).to_ascii_lowercase();
+        let length = head.split_once("content-length:").map_or("0", |(_, rest)| rest.split('\r').next().unwrap_or("0"));
+        let end = head_end + length.trim().parse::<usize>().expect("a length");
+        (self.buffer.len() >= end).then_some(end)
+    }
+}
