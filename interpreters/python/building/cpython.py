@@ -83,8 +83,9 @@ def library(build, folder, cpython, native, compiler):
 
 def _configure(source, native):
     machine = subprocess.run([source / "config.guess"], capture_output=True, text=True).stdout.strip()
+    # pymalloc is off for WASI by default; without it each small object is an allocation of the C library: CPU-bound code took a third longer.
     return [source / "configure", "--host=wasm32-wasi", f"--build={machine}", f"--with-build-python={native.folder}/bin/python",
-            "--prefix=/usr", "--disable-test-modules", "--without-ensurepip", "--disable-ipv6", f"CFLAGS={' '.join(CFLAGS)}"]
+            "--prefix=/usr", "--disable-test-modules", "--without-ensurepip", "--disable-ipv6", "--with-pymalloc", f"CFLAGS={' '.join(CFLAGS)}"]
 
 
 def _environment(build, source, compiler):
