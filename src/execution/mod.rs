@@ -35,6 +35,8 @@ pub struct RequestedLimits {
     pub fuel: Option<u64>,
     /// Bytes of events that are kept.
     pub output_bytes: Option<u64>,
+    /// Characters of stdout that are kept, and of stderr.
+    pub stream_chars: Option<u64>,
 }
 
 /// Source text. Its `Debug` hides it: logs never carry code.

@@ -32,10 +32,12 @@ pub fn admit(pool: &Pool, request: ExecutionRequest) -> Result<Admitted, Executi
         return Err(ExecutionError::CodeTooLong { bytes: code.len(), limit: offered.code_bytes });
     }
     let limits = limits(offered, request.timeout, &request.limits)?;
+    let stream_chars =
+        request.limits.stream_chars.map_or(usize::MAX, |chars| usize::try_from(chars).unwrap_or(usize::MAX));
     Ok(Admitted {
         id: request.id.unwrap_or_else(ExecutionId::random),
         identifier: request.identifier,
-        output: Arc::new(Output::new(limits.output_bytes)),
+        output: Arc::new(Output::new(limits.output_bytes).with_stream_cap(stream_chars)),
         created_at: OffsetDateTime::now_utc(),
         code,
         limits,
@@ -118,7 +120,7 @@ mod tests {
     #[test]
     fn a_request_lowers_limits_and_never_raises_them() {
         let offered = PoolLimits { cpu_seconds: Some(10), output_bytes: 100, ..PoolLimits::default() };
-        let asked = RequestedLimits { cpu_seconds: Some(20), fuel: None, output_bytes: Some(50) };
+        let asked = RequestedLimits { cpu_seconds: Some(20), fuel: None, output_bytes: Some(50), stream_chars: None };
         let limits = limits(&offered, None, &asked).unwrap();
         assert_eq!(limits.wall, Duration::from_secs(60));
         assert_eq!(limits.cpu, Some(Duration::from_secs(10)));

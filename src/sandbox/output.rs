@@ -13,6 +13,8 @@ const ERROR_ALLOWANCE_BYTES: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Output {
     cap_bytes: u64,
+    /// Characters that each of the two text streams may have.
+    stream_cap: usize,
     kept: Mutex<Kept>,
 }
 
@@ -21,6 +23,8 @@ struct Kept {
     events: Vec<Event>,
     bytes: u64,
     dropped_bytes: u64,
+    /// Characters taken so far: stdout, stderr.
+    stream_chars: [usize; 2],
     /// `clear_output(wait=True)` was called: the next event clears.
     clear_pending: bool,
 }
@@ -35,7 +39,13 @@ pub enum Stream {
 impl Output {
     /// Keeps at most `cap_bytes` bytes of events (and an error beyond them).
     pub fn new(cap_bytes: u64) -> Self {
-        Self { cap_bytes, kept: Mutex::default() }
+        Self { cap_bytes, stream_cap: usize::MAX, kept: Mutex::default() }
+    }
+
+    /// Keeps at most `characters` of each text stream, beside the cap on all events.
+    pub fn with_stream_cap(mut self, characters: usize) -> Self {
+        self.stream_cap = characters;
+        self
     }
 
     /// Appends text, cut at the cap. Text that is not UTF-8 arrives with replacement characters.
@@ -44,7 +54,7 @@ impl Output {
     pub fn text(&self, stream: Stream, bytes: &[u8]) {
         let mut kept = self.lock();
         let room = usize::try_from(self.cap_bytes.saturating_sub(kept.bytes)).unwrap_or(usize::MAX);
-        let taken = floor_char_boundary(bytes, room);
+        let taken = kept.cut_to(self.stream_cap, stream, &bytes[..floor_char_boundary(bytes, room)]);
         kept.bytes += taken as u64;
         kept.dropped_bytes += (bytes.len() - taken) as u64;
         if taken > 0 {
@@ -115,6 +125,20 @@ impl Output {
 }
 
 impl Kept {
+    /// Length of the part of `bytes` that the stream may still have with `cap` characters; counts its characters.
+    fn cut_to(&mut self, cap: usize, stream: Stream, bytes: &[u8]) -> usize {
+        let chars = &mut self.stream_chars[stream as usize];
+        let (room, mut seen) = (cap - *chars, 0);
+        let starts = |byte: &u8| !is_continuation(*byte);
+        let end = bytes.iter().position(|byte| {
+            let over = starts(byte) && seen == room;
+            seen += usize::from(starts(byte) && !over);
+            over
+        });
+        *chars += seen;
+        end.unwrap_or(bytes.len())
+    }
+
     fn push(&mut self, event: Event) {
         self.clear_if_pending();
         self.events.push(event);
@@ -162,8 +186,12 @@ fn floor_char_boundary(bytes: &[u8], limit: usize) -> usize {
     if limit >= bytes.len() {
         return bytes.len();
     }
-    let continuation = |b: u8| b & 0b1100_0000 == 0b1000_0000;
-    (limit.saturating_sub(3)..=limit).rev().find(|&at| !continuation(bytes[at])).unwrap_or(limit)
+    (limit.saturating_sub(3)..=limit).rev().find(|&at| !is_continuation(bytes[at])).unwrap_or(limit)
+}
+
+/// A byte of a UTF-8 character that is not its first.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0b1100_0000 == 0b1000_0000
 }
 
 #[cfg(test)]
@@ -196,6 +224,18 @@ mod tests {
         output.text(Stream::Stdout, b"more");
         assert_eq!(output.take(), (vec![Event::Stdout { text: "abcm".into() }], 5));
         assert_eq!(output.emitted_bytes(), 9);
+    }
+
+    #[test]
+    fn each_stream_has_its_cap_in_characters() {
+        let output = Output::new(100).with_stream_cap(3);
+        output.text(Stream::Stdout, "éé".as_bytes());
+        output.text(Stream::Stdout, "éab".as_bytes());
+        output.text(Stream::Stderr, b"abc");
+        output.text(Stream::Stdout, b"x");
+        let (events, dropped) = output.take();
+        assert_eq!(events, [Event::Stdout { text: "ééé".into() }, Event::Stderr { text: "abc".into() }]);
+        assert_eq!(dropped, 3);
     }
 
     #[test]

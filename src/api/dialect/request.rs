@@ -77,12 +77,13 @@ fn code(fields: &mut Map<String, Value>, prefix: &str) -> Result<Code, Failure> 
     String::from_utf8(bytes).map(Code).map_err(|_| broken())
 }
 
-/// Our own additions: an execution may ask for less than the pool gives.
+/// An execution may ask for less than the pool gives; but for `outputStreamsMaxLength` the fields are our own additions.
 fn limits(fields: &Map<String, Value>) -> RequestedLimits {
     RequestedLimits {
         cpu_seconds: whole(fields, "cpuTimeInSeconds"),
         fuel: whole(fields, "fuel"),
         output_bytes: whole(fields, "outputMaxBytes"),
+        stream_chars: whole(fields, "outputStreamsMaxLength"),
     }
 }
 
@@ -142,8 +143,12 @@ mod tests {
 
     #[test]
     fn an_execution_may_ask_for_less() {
-        let limits = asked(r#"{"code":"1","cpuTimeInSeconds":1,"fuel":2.0,"outputMaxBytes":3}"#).limits;
-        assert_eq!(limits, RequestedLimits { cpu_seconds: Some(1), fuel: Some(2), output_bytes: Some(3) });
+        let limits =
+            asked(r#"{"code":"1","cpuTimeInSeconds":1,"fuel":2.0,"outputMaxBytes":3,"outputStreamsMaxLength":4}"#)
+                .limits;
+        let asked =
+            RequestedLimits { cpu_seconds: Some(1), fuel: Some(2), output_bytes: Some(3), stream_chars: Some(4) };
+        assert_eq!(limits, asked);
     }
 
     #[test]
