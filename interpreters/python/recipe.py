@@ -13,14 +13,14 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TOTAL_STEPS = 15
+TOTAL_STEPS = 16
 
 if sys.version_info < (3, 11):
     sys.exit("recipe: python3 is older than 3.11; install a newer one with: apt-get install python3")
 
 import tomllib  # noqa: E402  (3.11 has it)
 
-from building import compile as libs, cpython, extensions, fetch, layer, link  # noqa: E402
+from building import compile as libs, cpython, extensions, faster, fetch, layer, link  # noqa: E402
 from building.steps import Build, RecipeError  # noqa: E402
 
 
@@ -29,7 +29,7 @@ def cook(build, out, manifest):
     def pinned(*kinds):
         return [source for source in manifest["source"] if source["kind"] in kinds]
 
-    toolchain = build.step("toolchain", fetch.toolchain, pinned=True, settings=fetch.TOOLCHAIN)
+    toolchain = build.step("toolchain", fetch.toolchain, pinned=True, settings=[fetch.TOOLCHAIN, fetch.PROGRAMS])
     files = build.step("debian", fetch.debian_sources, pinned=True, sources=pinned("debian-source", "debian-package"))
     crates = build.step("crates", fetch.crates, pinned=True, project=HERE / "crates", sources=pinned("crate"))
     wheels = build.step("wheels", fetch.wheels, pinned=True, sources=pinned("pypi"))
@@ -37,9 +37,10 @@ def cook(build, out, manifest):
     compiler = libs.Compiler(build, toolchain, sysroot)
     libraries = [build.step(name, action, crates=crates, compiler=compiler)
                  for name, action in (("zlib", libs.zlib), ("bzip2", libs.bzip2), ("xz", libs.xz), ("sqlite", libs.sqlite))]
-    source = build.step("source", cpython.source, files=files)
+    source = build.step("source", cpython.source, files=files, settings=faster.CHANGES)
     native = build.step("native", cpython.native, cpython=source, compiler=compiler)
-    library = build.step("cpython", cpython.library, cpython=source, native=native, compiler=compiler)
+    profile = build.step("profile", cpython.profile, counts=HERE / "profile/python.proftext", compiler=compiler)
+    library = build.step("cpython", cpython.library, cpython=source, native=native, profile=profile, compiler=compiler)
     built_in = build.step("extensions", extensions.extensions, cpython=source, library=library, libraries=libraries,
                           compiler=compiler)
     reactor = build.step("reactor", link.reactor, guest_sources=sorted((HERE / "guest").glob("*.[ch]")), cpython=source, library=library,

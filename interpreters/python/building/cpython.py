@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tarfile
 
+from . import faster
 from .compile import CFLAGS
 from .steps import RecipeError
 
@@ -22,6 +23,12 @@ LIMITS = [
     ("Parser/parser.c", "#    define MAXSTACK 4000", "#    define MAXSTACK 6000"),
 ]
 
+# CPython's configure adds -fno-strict-overflow, which in clang 20 and later lets pointers wrap too: then no constant offset
+# can go into a load or store. Only integers need to wrap.
+POINTERS = ["-fwrapv", "-fno-wrapv-pointer"]
+# Static functions go by their file's name without its folder, which differs from machine to machine.
+PROFILE_NAMES = ["-mllvm", "-static-func-full-module-prefix=false"]
+
 
 def source(build, folder, files):
     """Unpack CPython."""
@@ -33,6 +40,7 @@ def source(build, folder, files):
     unpacked.rename(folder / "src")
     for name, before, after in LIMITS:
         _replace_line(folder / "src" / name, before, after)
+    faster.apply(folder / "src")
     build.say("unpacked")
 
 
@@ -74,11 +82,19 @@ def native(build, folder, cpython, compiler):
     os.symlink(room / "python", folder / "bin/python")
 
 
-def library(build, folder, cpython, native, compiler):
+def profile(build, folder, counts, compiler):
+    """How often each path ran in training, in the compiler's form. profile/README.md says where the counts come from."""
+    build.run([compiler.bin / "llvm-profdata", "merge", counts, "-o", folder / "python.profdata"], folder / "log")
+
+
+def library(build, folder, cpython, native, profile, compiler):
     """libpython and its archives for wasm32-wasip1, and the configuration data that sysconfig reads."""
     source = cpython.folder / "src"
     build.run(_configure(source, native), folder / "log", cwd=folder, env=_environment(build, source, compiler))
-    build.run([compiler.make, f"-j{build.jobs}", *ARCHIVES, "pybuilddir.txt"], folder / "log", cwd=folder)
+    flags = [*POINTERS, f"-fprofile-use={profile.folder}/python.profdata", *PROFILE_NAMES, "-Wno-profile-instr-unprofiled",
+             "-Wno-profile-instr-out-of-date"]
+    build.run([compiler.make, f"-j{build.jobs}", f"EXTRA_CFLAGS={' '.join(flags)}", *ARCHIVES, "pybuilddir.txt"],
+              folder / "log", cwd=folder)
 
 
 def _configure(source, native):

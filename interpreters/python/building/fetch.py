@@ -21,6 +21,8 @@ TRIES = 3
 TOOLCHAIN = ["clang-22", "lld-22", "llvm-22", "libclang-cpp22", "libllvm22", "libclang1-22", "libclang-common-22-dev",
              "llvm-22-linker-tools", "libz3-4", "libclang-rt-22-dev-wasm32"]
 
+PROGRAMS = ["clang", "llvm-ar", "llvm-ranlib", "llvm-nm", "llvm-profdata", "wasm-ld"]
+
 
 class Apt:
     """apt with lists and caches of its own."""
@@ -128,7 +130,7 @@ def _wrappers(folder):
     (folder / "bin").mkdir()
     llvm = folder / "root/usr/lib/llvm-22"
     libraries = f"{llvm}/lib:{folder}/root/usr/lib/x86_64-linux-gnu:{folder}/root/usr/lib/aarch64-linux-gnu"
-    programs = {name: llvm / "bin" / name for name in ("clang", "llvm-ar", "llvm-ranlib", "llvm-nm", "wasm-ld")}
+    programs = {name: llvm / "bin" / name for name in PROGRAMS}
     programs["make"] = folder / "root/usr/bin/make"
     for name, program in programs.items():
         if not program.exists():
