@@ -5,8 +5,8 @@ import shutil
 import subprocess
 import tarfile
 
-from .compile import CFLAGS
-from .steps import RecipeError
+from shared.compile import CFLAGS
+from shared.steps import RecipeError
 
 MINOR = "3.13"
 
