@@ -31,21 +31,21 @@ pub fn build(cache: &Cache, recipe: &Recipe, progress: &dyn Fn(&str)) -> Result<
         return Ok(built);
     }
     let folder = cache.folder(recipe);
-    let work = cache.work(recipe);
+    let work = cache.work();
     let out = folder.with_extension("new");
     for old in [&out, &folder] {
         if old.exists() {
             fs::remove_dir_all(old)?;
         }
     }
-    let source = work.join("recipe");
+    let source = work.join(&recipe.name).join("recipe");
     if source.exists() {
         fs::remove_dir_all(&source)?;
     }
     recipe.unpack(&source)?;
     fs::create_dir_all(&out)?;
     let mut command = Command::new("python3");
-    command.arg(source.join("recipe.py")).arg("--out").arg(&out).arg("--work").arg(&work);
+    command.arg(source.join(&recipe.name).join("recipe.py")).arg("--out").arg(&out).arg("--work").arg(&work);
     run(command, recipe, progress)?;
     for missing in ["module.wasm", "base.tar", "packages.json"] {
         if !out.join(missing).exists() {

@@ -3,6 +3,7 @@
 //! ```text
 //! <cache>/interpreters/<name>/<hash>/   module.wasm base.tar packages.json; images beside them
 //! <cache>/work/<name>/                  what the recipe keeps between builds (downloads, steps)
+//! <cache>/work/shared/                  the same, of what all recipes share (the compiler)
 //! <cache>/lock                          held while something is built
 //! ```
 
@@ -40,8 +41,9 @@ impl Cache {
         self.root.join("interpreters").join(&recipe.name).join(&recipe.hash[..16])
     }
 
-    pub(super) fn work(&self, recipe: &Recipe) -> PathBuf {
-        self.root.join("work").join(&recipe.name)
+    /// What the recipes keep between builds: a folder an interpreter, and one for what they share.
+    pub(super) fn work(&self) -> PathBuf {
+        self.root.join("work")
     }
 
     /// Holds the cache against other processes until the file is dropped. `waiting` is called when another has it.

@@ -1,6 +1,6 @@
 //! The recipes, as embedded in the binary by `interpreters/embed.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
@@ -9,12 +9,15 @@ use sha2::{Digest, Sha256};
 
 include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
+/// What the recipes have in common; each finds it beside its own folder.
+const SHARED: &str = "shared";
+
 /// One interpreter's recipe.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     pub name: String,
     pub manifest: Manifest,
-    /// Names the recipe's content: SHA-256, hexadecimal, of all its files.
+    /// Names the recipe's content: SHA-256, hexadecimal, of all its files and of the shared ones.
     pub hash: String,
 }
 
@@ -39,8 +42,8 @@ pub struct UnknownInterpreter {
 impl Recipe {
     /// The interpreters that this binary can build.
     pub fn names() -> Vec<String> {
-        let names: BTreeSet<_> = FILES.iter().filter_map(|(path, _)| path.split('/').next()).collect();
-        names.into_iter().map(str::to_owned).collect()
+        let folders = FILES.iter().filter_map(|(path, _)| path.strip_suffix("/manifest.toml"));
+        folders.filter(|folder| !folder.contains('/')).map(str::to_owned).collect()
     }
 
     /// The recipe of the interpreter called `name`.
@@ -49,18 +52,19 @@ impl Recipe {
     /// When this binary has none.
     pub fn named(name: &str) -> Result<Self, UnknownInterpreter> {
         let unknown = || UnknownInterpreter { name: name.to_owned(), known: Self::names() };
-        let (_, manifest) = files(name).find(|(path, _)| *path == "manifest.toml").ok_or_else(unknown)?;
+        let path = format!("{name}/manifest.toml");
+        let (_, manifest) = FILES.iter().find(|(of, _)| *of == path).ok_or_else(unknown)?;
         let manifest = std::str::from_utf8(manifest).ok().and_then(|text| toml::from_str(text).ok());
         let manifest = manifest.expect("the manifest is in the binary, and a test reads all of them");
         Ok(Self { name: name.to_owned(), manifest, hash: hash(name) })
     }
 
-    /// Writes the recipe's files below `folder`.
+    /// Writes the recipe's files below `folder`, and the shared ones beside them: `<name>/recipe.py` is the program.
     ///
     /// # Errors
     /// When the file system does not take them.
     pub fn unpack(&self, folder: &Path) -> io::Result<()> {
-        for (path, content) in files(&self.name) {
+        for (path, content) in files_for(&self.name) {
             let to = folder.join(path);
             fs::create_dir_all(to.parent().expect("it lies below the folder"))?;
             fs::write(to, content)?;
@@ -69,15 +73,15 @@ impl Recipe {
     }
 }
 
-/// The files of one interpreter, by path below its folder.
-fn files(interpreter: &str) -> impl Iterator<Item = (&'static str, &'static [u8])> {
-    FILES.iter().filter_map(move |(path, content)| Some((path.strip_prefix(interpreter)?.strip_prefix('/')?, *content)))
+/// The files of one interpreter and the shared ones, by path below `interpreters/`.
+fn files_for(interpreter: &str) -> impl Iterator<Item = &'static (&'static str, &'static [u8])> {
+    FILES.iter().filter(move |(path, _)| path.split('/').next().is_some_and(|top| top == interpreter || top == SHARED))
 }
 
 fn hash(interpreter: &str) -> String {
     let mut hasher = Sha256::new();
     // What is only read by tests does not change what is built.
-    for (path, content) in files(interpreter).filter(|(path, _)| !path.contains("/tests/")) {
+    for (path, content) in files_for(interpreter).filter(|(path, _)| !path.contains("/tests/")) {
         hasher.update((path.len() as u64).to_le_bytes());
         hasher.update(path);
         hasher.update((content.len() as u64).to_le_bytes());
@@ -93,6 +97,7 @@ mod tests {
     #[test]
     fn every_recipe_has_a_sound_manifest() {
         assert!(Recipe::names().contains(&"python".to_owned()));
+        assert!(!Recipe::names().contains(&SHARED.to_owned()));
         for name in Recipe::names() {
             let recipe = Recipe::named(&name).unwrap();
             assert_eq!(recipe.manifest.name, name);

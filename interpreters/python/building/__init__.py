@@ -1,1 +1,1 @@
-"""The parts of the recipe: fetching, compiling, linking, packing. `recipe.py` tells the story."""
+"""The parts of the recipe: CPython, its libraries, its packages, linking, packing. `recipe.py` tells the story."""

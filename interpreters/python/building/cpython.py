@@ -5,9 +5,10 @@ import shutil
 import subprocess
 import tarfile
 
+from shared.compile import CFLAGS
+from shared.steps import RecipeError
+
 from . import faster
-from .compile import CFLAGS
-from .steps import RecipeError
 
 MINOR = "3.13"
 

@@ -1,6 +1,6 @@
 """The built-in modules that CPython's configure leaves out: it does not look for their libraries when cross-compiling."""
 
-from .compile import EMULATION
+from shared.compile import EMULATION
 
 # Module name: its sources below CPython's Modules.
 EXTENSIONS = {

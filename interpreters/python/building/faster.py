@@ -4,7 +4,7 @@ Ints of one digit get a free list, as floats have in 3.13 and ints have from 3.1
 release is a chain of indirect calls.
 """
 
-from .steps import RecipeError
+from shared.steps import RecipeError
 
 _LISTS = """\
 struct _Py_int_freelist {

@@ -1,9 +1,9 @@
-"""The base layer: the standard library, the packages, our guest code, and the skeleton of the guest's file tree."""
+"""The base layer: the standard library, the packages, our guest code."""
 
-import json
 import shutil
-import tarfile
 import zipfile
+
+from shared.layer import pack, skeleton
 
 STDLIB = "usr/lib/python3.13"
 SITE = f"{STDLIB}/site-packages"
@@ -13,21 +13,11 @@ LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "l
             "venv", "idle_test"}
 LEFT_OUT_FILES = {"turtle.py", "antigravity.py"}
 
-SKELETON_FOLDERS = ["tmp", "mnt/data", "home/user", "dev", "etc", "usr/bin", "proc", "var/tmp"]
-SKELETON_FILES = {
-    "etc/hostname": "sandpool\n",
-    "etc/hosts": "127.0.0.1 localhost\n",
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n",
-    "etc/group": "root:x:0:\nuser:x:1000:\n",
-    "etc/os-release": 'NAME="Sandpool"\nID=sandpool\nPRETTY_NAME="Sandpool (WebAssembly)"\n',
-    "etc/timezone": "Etc/UTC\n",
-}
-
 
 def tree(build, folder, guest, cpython, library, native, wheels, manifest):
     """Lay out the tree, compile its bytecode, pack it; `base.tar` and `packages.json`."""
     root = folder / "root"
-    _skeleton(root)
+    skeleton(root)
     _stdlib(cpython.folder / "src/Lib", library.folder, root / STDLIB)
     for wheel in sorted((wheels.folder / "files").glob("*.whl")):
         _unpack_wheel(wheel, root / SITE)
@@ -35,17 +25,7 @@ def tree(build, folder, guest, cpython, library, native, wheels, manifest):
         shutil.copytree(package, root / SITE / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     build.say("compiling bytecode")
     _bytecode(build, folder, native, root)
-    packages = _installed(root / SITE)
-    answer = {"runtime": {"name": manifest["name"], "version": manifest["version"]}, "packages": packages}
-    (folder / "packages.json").write_text(json.dumps(answer, indent=1) + "\n")
-    _pack(root, folder / "base.tar")
-
-
-def _skeleton(root):
-    for name in SKELETON_FOLDERS:
-        (root / name).mkdir(parents=True)
-    for name, text in SKELETON_FILES.items():
-        (root / name).write_text(text)
+    pack(root, folder, manifest, _installed(root / SITE))
 
 
 def _stdlib(source, library, target):
@@ -106,17 +86,3 @@ def _installed(site):
                       if line.startswith(("Name: ", "Version: ")))
         found.append({"name": fields["Name"], "version": fields["Version"]})
     return sorted(found, key=lambda package: package["name"].lower())
-
-
-def _pack(root, target):
-    """A deterministic tar: sorted, one owner, one time, only folders, files and links."""
-    def plain(info):
-        info.uid = info.gid = 0
-        info.uname = info.gname = ""
-        info.mtime = 1735689600  # 2025-01-01: zip archives made in the guest cannot hold times before 1980
-        info.mode = 0o755 if info.isdir() else 0o644
-        return info
-
-    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(root.rglob("*"), key=lambda path: path.relative_to(root).parts):
-            tar.add(path, str(path.relative_to(root)), recursive=False, filter=plain)

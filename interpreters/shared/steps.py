@@ -1,7 +1,8 @@
 """Steps with cached results: a step whose inputs have not changed is not run again.
 
-A step owns the folder `WORK/<name>`. The folder's key is a hash of everything that went in: the step's own
-code, its declared inputs, and the keys of the steps it builds on. Does not lock: one build per work folder.
+A step owns the folder `WORK/<interpreter>/<name>`, or `WORK/shared/<name>` where it is the same for all interpreters. The
+folder's key is a hash of everything that went in: the step's own code, its declared inputs, and the keys of the steps it
+builds on. Does not lock: one build per work folder.
 """
 
 import hashlib
@@ -36,10 +37,11 @@ class Step:
 
 
 class Build:
-    """One run of the recipe over a work folder."""
+    """One run of an interpreter's recipe over the work folder that all recipes have in common."""
 
-    def __init__(self, work, jobs, total):
-        self.work = work
+    def __init__(self, root, interpreter, jobs, total):
+        self.work = root / interpreter
+        self.shared = root / "shared"
         self.jobs = jobs
         self.total = total
         self.number = 0
@@ -48,18 +50,21 @@ class Build:
     def say(self, what):
         print(f"[step {self.number}/{self.total}] {self.current}: {what}", flush=True)
 
-    def step(self, name, action, after=(), settings=None, pinned=False, **inputs):
+    def step(self, name, action, after=(), settings=None, code=(), pinned=False, shared=False, **inputs):
         """Run `action(build, folder, **inputs)` unless its result is there; return the Step.
 
         The key has the inputs (Paths by their content), the steps in `after`, the `settings` (values that the
-        action's module reads for itself), and the code of the action's module. A `pinned` step leaves the code out:
-        what it leaves behind is checked against pins, so how it was fetched does not matter.
+        action's module reads for itself), and the code of the action's module and of the modules in `code`. A `pinned`
+        step leaves the code out: what it leaves behind is checked against pins, so how it was fetched does not matter.
+        A `shared` step must be declared alike by every recipe.
         """
         self.number += 1
         self.current = name
-        key = _key(name, None if pinned else action, {"after": after, "settings": settings, **inputs})
-        folder = self.work / name
-        stamp = self.work / f"{name}.key"
+        modules = [] if pinned else [inspect.getmodule(action), *code]
+        key = _key(name, modules, {"after": after, "settings": settings, **inputs})
+        room = self.shared if shared else self.work
+        folder = room / name
+        stamp = room / f"{name}.key"
         if folder.is_dir() and stamp.is_file() and stamp.read_text() == key:
             self.say("unchanged")
             return Step(folder, key)
@@ -119,8 +124,8 @@ class Build:
             raise failures[0]
 
 
-def _key(name, action, inputs):
-    code = _digest(Path(inspect.getfile(action))) if action else ""
+def _key(name, modules, inputs):
+    code = [_digest(Path(inspect.getfile(module))) for module in modules]
     described = {"name": name, "code": code, "inputs": {label: _describe(value) for label, value in inputs.items()}}
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

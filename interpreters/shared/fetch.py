@@ -1,4 +1,4 @@
-"""Downloads by package name, with the machine's ordinary clients: apt-get, cargo, pip.
+"""Downloads by package name, with the machine's ordinary clients: apt-get, cargo.
 
 Nothing is installed, and the machine's own apt state is neither read (it may be empty) nor changed: both suites below
 have lists of their own in the work folder. Mirror addresses come from the machine's sources at run time.
@@ -168,10 +168,13 @@ def _downloaded(files, source):
     return found[0]
 
 
-def sysroot(build, folder, files):
+def sysroot(build, folder, sources):
     """Unpack wasi-libc. It is architecture-independent, so `dpkg -x` is all it takes."""
-    deb = next((files.folder / "files").glob("wasi-libc_*.deb"))
-    build.run(["dpkg", "-x", deb, folder], folder / "unpack.log")
+    room = folder / "debian"
+    room.mkdir()
+    debian_sources(build, room, sources)
+    for deb in sorted((room / "files").glob("*.deb")):
+        build.run(["dpkg", "-x", deb, folder], folder / "unpack.log")
 
 
 def crates(build, folder, project, sources):
@@ -185,13 +188,9 @@ def crates(build, folder, project, sources):
     repeat(lambda: build.run(command, folder / "vendor.log", cwd=folder))
 
 
-def wheels(build, folder, sources):
-    """Pure wheels from PyPI, checked by pip against the manifest's hashes."""
-    requirements = folder / "requirements.txt"
-    requirements.write_text("".join(f"{s['name']}=={s['version']} --hash=sha256:{s['sha256']}\n" for s in sources))
-    command = [need("python3", "python3"), "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
-               "--disable-pip-version-check", "--only-binary", ":all:", "--python-version", "3.13",
-               "--implementation", "py", "--dest", folder / "files", "-r", requirements]
-    if subprocess.run(command[:3] + ["--version"], capture_output=True).returncode != 0:
-        raise RecipeError("pip is missing; install it with: apt-get install python3-pip")
-    repeat(lambda: build.run(command, folder / "pip.log"))
+def vendored(crates, name):
+    """The folder of a vendored crate."""
+    folder = crates.folder / "vendor" / name
+    if not folder.is_dir():
+        raise RecipeError(f"cargo vendored no {name}")
+    return folder
