@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::execution::registry::Registry;
@@ -13,7 +15,7 @@ use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest,
 use crate::files::Tree;
 use crate::interpreter::Packages;
 use crate::pool::{LeaseError, Pool, PoolName, PoolSpecification};
-use crate::sandbox::SandboxError;
+use crate::sandbox::{Event, Output, SandboxError};
 use crate::session::{Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
 
@@ -37,6 +39,41 @@ struct Inner {
 pub struct Access {
     /// Bearer keys; none: everybody who reaches the gateway.
     pub keys: Vec<String>,
+}
+
+/// An execution under way, for somebody who takes its events as they come.
+pub struct Following {
+    pub id: ExecutionId,
+    pub created_at: OffsetDateTime,
+    output: Arc<Output>,
+    ended: JoinHandle<Result<Execution, ExecutionError>>,
+}
+
+/// What comes next of an execution that is followed.
+#[derive(Debug)]
+pub enum Next {
+    Events(Vec<Event>),
+    /// With the events that were not given out.
+    Ended(Result<Execution, ExecutionError>),
+}
+
+impl Following {
+    /// Waits for events, gathering those of `pause`, or for the end. Not to be called after the end.
+    pub async fn next(&mut self, pause: Duration) -> Next {
+        tokio::select! {
+            biased;
+            ended = &mut self.ended => return Self::end(ended),
+            () = self.output.more() => {}
+        }
+        match tokio::time::timeout(pause, &mut self.ended).await {
+            Ok(ended) => Self::end(ended),
+            Err(_) => Next::Events(self.output.take().0),
+        }
+    }
+
+    fn end(ended: Result<Result<Execution, ExecutionError>, JoinError>) -> Next {
+        Next::Ended(ended.unwrap_or_else(|panic| Err(panicked(&panic))))
+    }
 }
 
 /// One pool, and its asynchronous executions.
@@ -110,7 +147,7 @@ impl SessionPool {
     }
 
     /// The interpreter and what is installed in it.
-    pub fn packages(&self) -> &Arc<Packages> {
+    pub fn packages(&self) -> Arc<Packages> {
         self.pool.packages()
     }
 
@@ -131,6 +168,32 @@ impl SessionPool {
         let gone = stop.child_token();
         let _interrupts_when_dropped = gone.clone().drop_guard();
         self.spawn(admitted, gone, || {})?.await.unwrap_or_else(|panic| Err(panicked(&panic)))
+    }
+
+    /// Starts an execution whose events the caller takes as they come, and comes back when its turn has come.
+    /// Cancelling `stop` interrupts it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn follow(
+        &self,
+        request: ExecutionRequest,
+        stop: CancellationToken,
+    ) -> Result<Following, ExecutionError> {
+        let admitted = run::admit(&self.pool, ExecutionRequest { followed: true, ..request })?;
+        let (id, created_at, output) = (admitted.id.clone(), admitted.created_at, admitted.output.clone());
+        let (begins, begun) = oneshot::channel();
+        let ended = self.spawn(admitted, stop, move || {
+            // Whoever waited for it may have gone; then `stop` ends the run.
+            let _ = begins.send(());
+        })?;
+        match begun.await {
+            Ok(()) => Ok(Following { id, created_at, output, ended }),
+            Err(_) => match ended.await.unwrap_or_else(|panic| Err(panicked(&panic))) {
+                Ok(_stopped) => Err(LeaseError::Stopped.into()),
+                Err(error) => Err(error),
+            },
+        }
     }
 
     /// Starts an execution and comes back at once; [`SessionPool::execution`] tells how it stands.
@@ -207,7 +270,7 @@ impl SessionPool {
         admitted: Admitted,
         stop: CancellationToken,
         started: impl FnOnce() + Send + 'static,
-    ) -> Result<tokio::task::JoinHandle<Result<Execution, ExecutionError>>, ExecutionError> {
+    ) -> Result<JoinHandle<Result<Execution, ExecutionError>>, ExecutionError> {
         let under_way = self.drain.begin().ok_or(ExecutionError::Draining)?;
         let (pool, over) = (self.pool.clone(), self.drain.over().clone());
         Ok(self.pool.workers().spawn(async move {
@@ -227,6 +290,6 @@ impl SessionPool {
     }
 }
 
-fn panicked(error: &tokio::task::JoinError) -> ExecutionError {
+fn panicked(error: &JoinError) -> ExecutionError {
     ExecutionError::Sandbox(SandboxError::new("running an execution", error.to_string()))
 }

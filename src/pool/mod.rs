@@ -4,7 +4,7 @@ mod name;
 mod ready;
 mod specification;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -32,15 +32,20 @@ pub enum LeaseError {
     Sandbox(#[from] SandboxError),
 }
 
-/// A session pool on one image.
+/// A session pool of one interpreter.
 pub struct Pool {
     specification: PoolSpecification,
-    image: Arc<Image>,
-    packages: Arc<Packages>,
+    supply: RwLock<Arc<Supply>>,
     blobs: BlobStore,
     directory: Arc<Directory>,
-    ready: Arc<ReadySandboxes>,
     workers: Workers,
+}
+
+/// What new sessions start from. Those that exist keep the image that they started from.
+struct Supply {
+    image: Arc<Image>,
+    packages: Arc<Packages>,
+    ready: Arc<ReadySandboxes>,
 }
 
 impl Pool {
@@ -53,19 +58,29 @@ impl Pool {
         workers: Workers,
     ) -> Arc<Self> {
         let directory = Arc::new(Directory::new(specification.max_concurrent_sessions, specification.cooldown()));
-        let limits = specification.session_limits();
-        let maker = ready::Maker { image: image.clone(), blobs: blobs.clone(), limits };
-        let ready = ReadySandboxes::start(maker, specification.ready_session_instances, &workers);
-        Arc::new(Self { specification, image, packages, blobs, directory, ready, workers })
+        let supply = RwLock::new(Arc::new(Supply::start(&specification, image, packages, &blobs, &workers)));
+        Arc::new(Self { specification, supply, blobs, directory, workers })
+    }
+
+    /// New sessions start from `image` from now on. It belongs to the same engine as the one before.
+    pub fn replace_image(&self, image: Arc<Image>, packages: Arc<Packages>) {
+        // First, so that the slots of the old ready sandboxes are free for the new ones.
+        self.supply().ready.close();
+        let new = Supply::start(&self.specification, image, packages, &self.blobs, &self.workers);
+        *self.supply.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    }
+
+    fn supply(&self) -> Arc<Supply> {
+        self.supply.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn specification(&self) -> &PoolSpecification {
         &self.specification
     }
 
-    /// What the interpreter has.
-    pub fn packages(&self) -> &Arc<Packages> {
-        &self.packages
+    /// What the interpreter has, for new sessions.
+    pub fn packages(&self) -> Arc<Packages> {
+        self.supply().packages.clone()
     }
 
     pub fn workers(&self) -> &Workers {
@@ -101,7 +116,7 @@ impl Pool {
             Some(made) => made,
             None => {
                 let memory_bytes = self.specification.session_limits().memory_bytes;
-                let mut made = WasmSandbox::new(self.image.clone(), lease.tree().clone(), memory_bytes).await?;
+                let mut made = WasmSandbox::new(lease.image().clone(), lease.tree().clone(), memory_bytes).await?;
                 made.reseed().await?;
                 made
             }
@@ -147,7 +162,7 @@ impl Pool {
 
     /// Ends everything.
     pub fn close(&self) {
-        self.ready.close();
+        self.supply().ready.close();
         self.drop_elsewhere(self.directory.end_all());
     }
 
@@ -156,11 +171,15 @@ impl Pool {
     }
 
     fn parts(&self) -> Parts {
-        match self.ready.take() {
-            Some(sandbox) => Parts { tree: sandbox.tree().clone(), sandbox: Some(sandbox) },
+        let supply = self.supply();
+        match supply.ready.take() {
+            Some(sandbox) => {
+                Parts { image: sandbox.image().clone(), tree: sandbox.tree().clone(), sandbox: Some(sandbox) }
+            }
             None => {
-                let files = self.specification.session_limits().files;
-                Parts { tree: Tree::new(self.image.base().clone(), files, self.blobs.clone()), sandbox: None }
+                let (image, files) = (supply.image.clone(), self.specification.session_limits().files);
+                let tree = Tree::new(image.base().clone(), files, self.blobs.clone());
+                Parts { image, tree, sandbox: None }
             }
         }
     }
@@ -174,5 +193,19 @@ impl Pool {
         if !sessions.is_empty() {
             self.workers.spawn(async move { drop(sessions) });
         }
+    }
+}
+
+impl Supply {
+    fn start(
+        specification: &PoolSpecification,
+        image: Arc<Image>,
+        packages: Arc<Packages>,
+        blobs: &BlobStore,
+        workers: &Workers,
+    ) -> Self {
+        let maker = ready::Maker { image: image.clone(), blobs: blobs.clone(), limits: specification.session_limits() };
+        let ready = ReadySandboxes::start(maker, specification.ready_session_instances, workers);
+        Self { image, packages, ready }
     }
 }

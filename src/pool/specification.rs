@@ -89,8 +89,9 @@ mod defaults {
     pub const fn max_concurrent_sessions() -> usize {
         1000
     }
+    /// Most of a burst of a hundred; some 40 MB.
     pub const fn ready_session_instances() -> usize {
-        16
+        64
     }
     pub const fn cooldown_seconds() -> u64 {
         300

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::state::{Event, State};
 use super::{Directory, Full, Identifier, Parts, Session};
 use crate::files::Tree;
-use crate::sandbox::wasm::WasmSandbox;
+use crate::sandbox::wasm::{Image, WasmSandbox};
 
 /// Why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,10 @@ impl Lease {
     /// True when this lease made the session.
     pub fn created(&self) -> bool {
         self.created
+    }
+
+    pub fn image(&self) -> &Arc<Image> {
+        &self.session.image
     }
 
     pub fn tree(&self) -> &Tree {

@@ -22,12 +22,14 @@ pub use lease::{Lease, NoLease};
 pub use view::{SessionPage, SessionView};
 
 use crate::files::Tree;
-use crate::sandbox::wasm::WasmSandbox;
+use crate::sandbox::wasm::{Image, WasmSandbox};
 use state::{Denied, Event, State};
 
 /// A session. Ends when its state says so and the last hand lets go of it.
 pub struct Session {
     identifier: Identifier,
+    /// What its sandbox is made from; its pool may have gone over to another since.
+    image: Arc<Image>,
     tree: Tree,
     /// Locked by the execution that has the lease. Absent until the first execution needs it, and after the end.
     sandbox: Arc<tokio::sync::Mutex<Option<WasmSandbox>>>,
@@ -60,6 +62,7 @@ impl Session {
         let now = OffsetDateTime::now_utc();
         Self {
             identifier,
+            image: parts.image,
             tree: parts.tree,
             sandbox: Arc::new(tokio::sync::Mutex::new(parts.sandbox)),
             record: Mutex::new(Record {
@@ -122,6 +125,7 @@ impl Record {
 
 /// What a new session starts with.
 pub struct Parts {
+    pub image: Arc<Image>,
     pub tree: Tree,
     /// A ready sandbox on that tree, where there was one.
     pub sandbox: Option<WasmSandbox>,
