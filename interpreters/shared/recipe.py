@@ -3,7 +3,9 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -18,6 +20,8 @@ def main(folder, cook, steps):
     """Run `cook(build, manifest)`, which gives the files to publish, for the interpreter in `folder`."""
     manifest = tomllib.loads((folder / "manifest.toml").read_text())
     arguments = _arguments(manifest["name"])
+    if arguments.until_stdin_ends:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     root = arguments.work.resolve()
     build = Build(root, manifest["name"], max(1, arguments.jobs), steps)
     for needed in (arguments.out, build.work, build.shared):
@@ -37,7 +41,14 @@ def _arguments(name):
     parser.add_argument("--work", type=Path, required=True,
                         help="cache of downloads and results, for all interpreters (about 1 GB)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers to run at once")
+    parser.add_argument("--until-stdin-ends", action="store_true",
+                        help="end, with the whole process group, when stdin does: whoever started this is gone")
     return parser.parse_args()
+
+
+def _end_with_stdin():
+    sys.stdin.buffer.read()
+    os.killpg(os.getpgrp(), signal.SIGTERM)
 
 
 def _publish(path, out):

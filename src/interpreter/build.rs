@@ -1,6 +1,7 @@
 //! Running a recipe: `python3 recipe.py`, with its progress handed on line by line.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitStatus, Stdio};
 use std::{fs, thread};
 
@@ -58,7 +59,9 @@ pub fn build(cache: &Cache, recipe: &Recipe, progress: &dyn Fn(&str)) -> Result<
 }
 
 fn run(mut command: Command, recipe: &Recipe, progress: &dyn Fn(&str)) -> Result<(), BuildError> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // However the gateway ends, the pipe ends with it, and with that the recipe and all compilers of its group.
+    command.arg("--until-stdin-ends").process_group(0).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(BuildError::NoPython)?;
     let (stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     let said = thread::spawn(move || {
