@@ -8,6 +8,7 @@ use super::call::{Answer, Call, json, timestamp};
 use super::dialect::flat::ExecutionType;
 use super::dialect::{flat, old, request};
 use super::error::Failure;
+use super::events;
 use crate::execution::{Execution, ExecutionId, ExecutionRequest, Status};
 
 const OPERATION_ID: HeaderName = HeaderName::from_static("operation-id");
@@ -34,7 +35,8 @@ pub(super) async fn execute(call: Call<'_>, shape: Shape) -> Answer {
     let asked = request::decode(&call.payload.bytes(limit).await?)?;
     let identifier = call.query.identifier()?.or(asked.identifier).ok_or(Failure::IdentifierMissing)?;
     let id = operation_id(call.headers)?;
-    let request = ExecutionRequest { identifier, code: asked.code, timeout: asked.timeout, id, limits: asked.limits };
+    let (timeout, limits) = (asked.timeout, asked.limits);
+    let request = ExecutionRequest { identifier, code: asked.code, timeout, id, limits, followed: false };
     match asked.kind {
         ExecutionType::Asynchronous => {
             let execution = call.pool.submit(request)?;
@@ -42,7 +44,16 @@ pub(super) async fn execute(call: Call<'_>, shape: Shape) -> Answer {
         }
         ExecutionType::Synchronous => {
             let stop = CancellationToken::new();
-            let _stops_when_dropped = stop.clone().drop_guard();
+            let stops_when_dropped = stop.clone().drop_guard();
+            if events::wanted(call.headers) {
+                let identifier = request.identifier.clone();
+                let following = call.pool.follow(request, stop).await?;
+                let (id, began) = (header(following.id.as_str()), header(&timestamp(following.created_at)));
+                let mut response = events::response(following, identifier, stops_when_dropped);
+                response.headers_mut().insert(OPERATION_ID, id);
+                response.headers_mut().insert(REQUEST_TIME, began);
+                return Ok(response);
+            }
             finished(&call.pool.execute(request, stop).await?, shape)
         }
     }

@@ -6,6 +6,7 @@
 //! | `mod.rs` | what answers each of them: `dispatch` |
 //! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs` | the handlers, a file per resource |
 //! | `dialect/` | the wire generations of an execution |
+//! | `events.rs` | an execution as a stream of server-sent events |
 //! | `error.rs` | the only failure statuses |
 //! | `contract.rs` | `openapi/`, enforced |
 //! | `call.rs`, `query.rs`, `payload.rs`, `auth.rs`, `disposition.rs`, `entry.rs` | reading a request, writing an answer |
@@ -20,6 +21,7 @@ mod dialect;
 mod disposition;
 mod entry;
 mod error;
+mod events;
 mod executions;
 mod files;
 mod payload;

@@ -24,6 +24,8 @@ pub struct ExecutionRequest {
     /// The caller's own id for it (`operation-id`); made up when absent.
     pub id: Option<ExecutionId>,
     pub limits: RequestedLimits,
+    /// The caller takes the events as they come.
+    pub followed: bool,
 }
 
 /// Limits that a request asks for. They lower the pool's and never raise them.

@@ -34,10 +34,11 @@ pub fn admit(pool: &Pool, request: ExecutionRequest) -> Result<Admitted, Executi
     let limits = limits(offered, request.timeout, &request.limits)?;
     let stream_chars =
         request.limits.stream_chars.map_or(usize::MAX, |chars| usize::try_from(chars).unwrap_or(usize::MAX));
+    let output = Output::new(limits.output_bytes).with_stream_cap(stream_chars);
     Ok(Admitted {
         id: request.id.unwrap_or_else(ExecutionId::random),
         identifier: request.identifier,
-        output: Arc::new(Output::new(limits.output_bytes).with_stream_cap(stream_chars)),
+        output: Arc::new(if request.followed { output.followed() } else { output }),
         created_at: OffsetDateTime::now_utc(),
         code,
         limits,

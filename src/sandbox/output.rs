@@ -4,6 +4,8 @@
 
 use std::sync::Mutex;
 
+use tokio::sync::Notify;
+
 use super::event::{Display, Event, GuestError};
 
 /// Bytes that an error event may use beyond the cap: an answer without its error would tell nothing.
@@ -16,6 +18,8 @@ pub struct Output {
     /// Characters that each of the two text streams may have.
     stream_cap: usize,
     kept: Mutex<Kept>,
+    /// Told of every event, where somebody follows.
+    more: Option<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +31,8 @@ struct Kept {
     stream_chars: [usize; 2],
     /// `clear_output(wait=True)` was called: the next event clears.
     clear_pending: bool,
+    /// Name of the last exception.
+    last_error: Option<String>,
 }
 
 /// The two text streams.
@@ -39,7 +45,22 @@ pub enum Stream {
 impl Output {
     /// Keeps at most `cap_bytes` bytes of events (and an error beyond them).
     pub fn new(cap_bytes: u64) -> Self {
-        Self { cap_bytes, stream_cap: usize::MAX, kept: Mutex::default() }
+        Self { cap_bytes, stream_cap: usize::MAX, kept: Mutex::default(), more: None }
+    }
+
+    /// For somebody who takes the events as they come: nothing that was given out can be changed, so what clears or
+    /// updates an earlier event is an event itself.
+    pub fn followed(mut self) -> Self {
+        self.more = Some(Notify::new());
+        self
+    }
+
+    /// Waits until something was emitted since the last wait. For ever where nobody follows.
+    pub async fn more(&self) {
+        match &self.more {
+            Some(more) => more.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Keeps at most `characters` of each text stream, beside the cap on all events.
@@ -59,6 +80,8 @@ impl Output {
         kept.dropped_bytes += (bytes.len() - taken) as u64;
         if taken > 0 {
             kept.append(stream, &String::from_utf8_lossy(&bytes[..taken]));
+            drop(kept);
+            self.tell();
         }
     }
 
@@ -72,11 +95,14 @@ impl Output {
         }
         kept.bytes += size_bytes;
         match event {
+            event if self.more.is_some() => kept.push(event),
             Event::ClearOutput { wait: true } => kept.clear_pending = true,
             Event::ClearOutput { wait: false } => kept.clear(),
             Event::UpdateDisplay(display) => kept.update(display),
             event => kept.push(event),
         }
+        drop(kept);
+        self.tell();
     }
 
     /// Bytes that may still come, so that nothing larger is copied out of the guest. An error may be larger.
@@ -93,12 +119,12 @@ impl Output {
     /// An error of ours about the run, as if the guest had raised it.
     pub fn error(&self, error: GuestError) {
         self.lock().push(Event::Error(error));
+        self.tell();
     }
 
     /// True when the last error event is an exception called `name`.
     pub fn last_error_is(&self, name: &str) -> bool {
-        let last = |event: &Event| if let Event::Error(error) = event { Some(error.name == name) } else { None };
-        self.lock().events.iter().rev().find_map(last).unwrap_or(false)
+        self.lock().last_error.as_deref() == Some(name)
     }
 
     /// The events so far, and how many bytes were dropped.
@@ -117,6 +143,12 @@ impl Output {
     pub fn emitted_bytes(&self) -> u64 {
         let kept = self.lock();
         kept.bytes + kept.dropped_bytes
+    }
+
+    fn tell(&self) {
+        if let Some(more) = &self.more {
+            more.notify_one();
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -141,6 +173,9 @@ impl Kept {
 
     fn push(&mut self, event: Event) {
         self.clear_if_pending();
+        if let Event::Error(error) = &event {
+            self.last_error = Some(error.name.clone());
+        }
         self.events.push(event);
     }
 
@@ -259,6 +294,20 @@ mod tests {
         output.rich(Event::Display(shown("old")), 3);
         output.rich(Event::UpdateDisplay(shown("new")), 3);
         assert_eq!(output.take().0, [Event::Display(shown("new"))]);
+    }
+
+    #[tokio::test]
+    async fn a_follower_is_given_each_event_once() {
+        let output = Output::new(100).followed();
+        output.text(Stream::Stdout, b"a");
+        output.text(Stream::Stdout, b"b");
+        output.more().await;
+        assert_eq!(output.take().0, [Event::Stdout { text: "ab".into() }]);
+        output.rich(Event::ClearOutput { wait: true }, 1);
+        output.rich(Event::Error(GuestError { name: "E".into(), ..GuestError::default() }), 1);
+        output.more().await;
+        assert_eq!(output.take().0.len(), 2);
+        assert!(output.last_error_is("E"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod support;
 
 mod api_connections;
+mod api_events;
 mod api_executions;
 mod api_files;
 mod api_requests;

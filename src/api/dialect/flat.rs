@@ -70,9 +70,9 @@ struct Diagnostics<'a> {
 }
 
 #[derive(Serialize)]
-struct Error<'a> {
-    code: &'a str,
-    message: String,
+pub(super) struct Error<'a> {
+    pub(super) code: &'a str,
+    pub(super) message: String,
 }
 
 /// The execution as it stands: with the output so far while it runs.
@@ -105,7 +105,7 @@ pub(crate) fn answer(execution: &Execution, kind: ExecutionType) -> Answer<'_> {
     }
 }
 
-fn status(exit: Exit) -> &'static str {
+pub(super) fn status(exit: Exit) -> &'static str {
     match exit {
         Exit::Finished => "Succeeded",
         Exit::Stopped => "Canceled",
@@ -161,7 +161,7 @@ fn raw<'a>(execution: &'a Execution, outcome: &'a Outcome) -> Raw<'a> {
     }
 }
 
-fn error(outcome: &Outcome) -> Option<Error<'_>> {
+pub(super) fn error(outcome: &Outcome) -> Option<Error<'_>> {
     if outcome.succeeded() {
         return None;
     }

@@ -4,10 +4,12 @@
 //! |---|---|---|
 //! | old, `POST /code/execute` | `{"properties":{…}}` | [`old`] |
 //! | flat, `POST /executions` | `{…}` | [`flat`] |
+//! | either, with `Accept: text/event-stream` | either | events as they come, then [`done`] |
 //!
 //! Both request shapes are taken on both paths, because the service was measured to refuse either on different dates.
 //! Nothing here reads a body or writes a header.
 
+pub(super) mod done;
 pub(super) mod flat;
 pub(super) mod old;
 pub(super) mod request;
