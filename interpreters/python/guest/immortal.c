@@ -7,6 +7,7 @@
 #include "internal/pycore_object.h"
 
 #include "immortal.h"
+#include "still.h"
 
 /* Objects still to be followed. Plain malloc: nothing here may disturb the object allocator. */
 struct stack {
@@ -58,6 +59,7 @@ follow(struct stack *stack, PyObject *object)
     push(stack, (PyObject *)type);
     if (PyCode_Check(object)) {
         follow_code(stack, (PyCodeObject *)object);
+        sandpool_still((PyCodeObject *)object);
     }
     else if (type->tp_traverse != NULL && PyObject_IS_GC(object)) {
         type->tp_traverse(object, visit, stack);

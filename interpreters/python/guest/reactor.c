@@ -11,6 +11,7 @@
 #include "interrupt.h"
 #include "module.h"
 #include "output.h"
+#include "seal.h"
 
 #define EXPORT(name) __attribute__((export_name(#name))) name
 
@@ -120,6 +121,7 @@ EXPORT(sandpool_init)(void)
         die("sandpool_guest.freeze");
     }
     sandpool_flush();
+    sandpool_seal();
 }
 
 void *

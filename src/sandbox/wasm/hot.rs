@@ -34,11 +34,11 @@ impl HotPages {
     }
 
     /// Makes the pages of a fresh `memory` its own.
+    ///
+    /// A slot that had another session keeps the first of its pages (reset to the image's content): those are passed by.
     pub fn populate(&self, memory: &mut [u8]) {
-        if self.are_there(memory) {
-            return;
-        }
-        for range in &self.ranges {
+        let there = self.ranges.partition_point(|range| self.is_there(memory, range));
+        for range in &self.ranges[there..] {
             let Some(pages) = memory.get_mut(range.clone()) else { continue };
             // SAFETY: the range lies in the memory, which is borrowed exclusively, and its content does not change. A kernel
             // that does not know the advice (before 5.14) refuses it, and the pages come by faults as without it.
@@ -46,9 +46,8 @@ impl HotPages {
         }
     }
 
-    /// Whether `memory` has them already: its slot had another session, and kept its pages (reset to the image's content).
-    fn are_there(&self, memory: &[u8]) -> bool {
-        let first = self.ranges.first().and_then(|range| memory.get(range.start..range.start + PAGE_BYTES));
+    fn is_there(&self, memory: &[u8], range: &Range<usize>) -> bool {
+        let first = memory.get(range.start..range.start + PAGE_BYTES);
         let pages = self.pagemap.as_ref().zip(first).and_then(|(pagemap, first)| private_pages(pagemap, first));
         pages.is_some_and(|pages| !pages.is_empty())
     }
