@@ -22,6 +22,9 @@ pub enum Interpreter {
 pub struct Build {
     /// Which; all when none is named.
     names: Vec<String>,
+    /// Only this edition of them.
+    #[arg(long)]
+    edition: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -46,11 +49,14 @@ impl Build {
         let _lock = cache.lock(|| progress("waiting for another build to finish"))?;
         let names = if self.names.is_empty() { Recipe::names() } else { self.names };
         for name in names {
-            let built = interpreter::build(&cache, &Recipe::named(&name)?, &progress)?;
-            // One slot is enough to compile: the settings that decide about the code are the same for any number.
-            let engine = Engine::new(EngineSettings { slots: 4, memory_bytes: 1 << 30, metered: false })?;
-            wasm::image(&engine, &built, &progress)?;
-            println!("{name} {} is built", built.recipe.manifest.version);
+            let editions = Recipe::editions(&name)?;
+            for recipe in editions.iter().filter(|recipe| self.edition.is_none() || recipe.edition == self.edition) {
+                let built = interpreter::build(&cache, recipe, &progress)?;
+                // One slot is enough to compile: the settings that decide about the code are the same for any number.
+                let engine = Engine::new(EngineSettings { slots: 4, memory_bytes: 1 << 30, metered: false })?;
+                wasm::image(&engine, &built, &progress)?;
+                println!("{} {} is built", recipe.title(), recipe.manifest.version);
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -60,14 +66,15 @@ impl List {
     fn run(self) -> Done {
         let cache = Cache::new(config::default_cache_dir());
         for name in Recipe::names() {
-            let recipe = Recipe::named(&name)?;
-            let built = cache.find(&recipe);
-            let manifest = &recipe.manifest;
-            let state = if built.is_some() { "built" } else { "not built" };
-            println!("{name}\t{} {}\t{state}", manifest.language, manifest.version);
-            if let (true, Some(built)) = (self.packages, built) {
-                for package in built.packages()?.packages {
-                    println!("  {} {}", package.name, package.version);
+            for recipe in Recipe::editions(&name)? {
+                let built = cache.find(&recipe);
+                let manifest = &recipe.manifest;
+                let state = if built.is_some() { "built" } else { "not built" };
+                println!("{}\t{} {}\t{state}", recipe.title(), manifest.language, manifest.version);
+                if let (true, Some(built)) = (self.packages, built) {
+                    for package in built.packages()?.packages {
+                        println!("  {} {}", package.name, package.version);
+                    }
                 }
             }
         }

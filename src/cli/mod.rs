@@ -1,6 +1,7 @@
 //! The command line: one file a command. All but `serve` and `interpreter` are HTTP clients of a gateway.
 
 mod exec;
+mod images;
 mod interpreter;
 mod serve;
 

@@ -1,22 +1,19 @@
 //! `sandpool serve`: build what is missing, bind, serve, drain.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 
 use super::Done;
+use super::images::{self, Opened};
 use crate::api::serve::Connections;
 use crate::config::Settings;
 use crate::files::BlobStore;
 use crate::gateway::{Access, Gateway};
-use crate::interpreter::{self, Cache, Packages, Recipe};
-use crate::pool::{Pool, PoolSpecification};
-use crate::sandbox::wasm::{self, Engine, EngineSettings, Image, Workers};
+use crate::sandbox::wasm::Workers;
 use crate::{api, shutdown, telemetry};
 
 #[derive(Debug, Args)]
@@ -41,9 +38,10 @@ impl Serve {
         telemetry::start(&settings.log, settings.log_format);
         let blobs = BlobStore::new(settings.data_dir.join("blobs"), BlobStore::DEFAULT_THRESHOLD_BYTES);
         let workers = Workers::start(settings.guest_threads())?;
-        let pools = open_pools(&settings, &blobs, &workers)?;
+        let opened =
+            images::open_pools(&settings, &blobs, &workers).map_err(|error| error as Box<dyn std::error::Error>)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
-        runtime.block_on(serve(settings, pools))?;
+        runtime.block_on(serve(settings, opened))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -57,12 +55,13 @@ impl Serve {
     }
 }
 
-async fn serve(settings: Settings, pools: Vec<Arc<Pool>>) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(settings: Settings, opened: Opened) -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let gateway = Gateway::new(pools, Access { keys: settings.keys.clone() });
+    let gateway = Gateway::new(opened.pools.clone(), Access { keys: settings.keys.clone() });
     println!("listening on http://{address}");
     std::io::stdout().flush()?;
+    opened.upgrade()?;
     let grace = settings.grace();
     let draining = {
         let gateway = gateway.clone();
@@ -77,55 +76,6 @@ async fn serve(settings: Settings, pools: Vec<Arc<Pool>>) -> Result<(), Box<dyn 
         tracing::warn!("some connections did not end within the grace period");
     }
     Ok(())
-}
-
-/// Opens all pools. Pools of one interpreter share its image; those that meter fuel have an engine of their own.
-fn open_pools(
-    settings: &Settings,
-    blobs: &BlobStore,
-    workers: &Workers,
-) -> Result<Vec<Arc<Pool>>, Box<dyn std::error::Error>> {
-    let cache = Cache::new(settings.cache_dir.clone());
-    let _lock = cache.lock(|| progress("waiting for another build to finish"))?;
-    let mut loaded: BTreeMap<(String, bool), Loaded> = BTreeMap::new();
-    let mut pools = Vec::new();
-    for specification in &settings.pools {
-        let metered = specification.limits.fuel.is_some();
-        let key = (specification.interpreter.clone(), metered);
-        if !loaded.contains_key(&key) {
-            let sharing =
-                settings.pools.iter().filter(|p| p.interpreter == key.0 && p.limits.fuel.is_some() == metered);
-            loaded.insert(key.clone(), load(&cache, &key.0, engine_settings(sharing, metered))?);
-        }
-        let Loaded { image, packages } = &loaded[&key];
-        pools.push(Pool::open(specification.clone(), image.clone(), packages.clone(), blobs.clone(), workers.clone()));
-    }
-    Ok(pools)
-}
-
-struct Loaded {
-    image: Arc<Image>,
-    packages: Arc<Packages>,
-}
-
-fn engine_settings<'a>(pools: impl Iterator<Item = &'a PoolSpecification>, metered: bool) -> EngineSettings {
-    let none = EngineSettings { slots: 0, memory_bytes: 0, metered };
-    pools.fold(none, |engine, pool| EngineSettings {
-        slots: engine.slots + u32::try_from(Pool::slots(pool)).unwrap_or(u32::MAX),
-        memory_bytes: engine.memory_bytes.max(pool.session_limits().memory_bytes),
-        metered,
-    })
-}
-
-fn load(cache: &Cache, interpreter: &str, engine: EngineSettings) -> Result<Loaded, Box<dyn std::error::Error>> {
-    let recipe = Recipe::named(interpreter)?;
-    if cache.find(&recipe).is_none() {
-        progress(&format!("building the interpreter {interpreter}; this takes some minutes, once"));
-    }
-    let built = interpreter::build(cache, &recipe, &progress)?;
-    let engine = Engine::new(engine)?;
-    let image = wasm::image(&engine, &built, &progress)?;
-    Ok(Loaded { image, packages: Arc::new(built.packages()?) })
 }
 
 /// Progress goes to stderr: stdout has the one line that scripts wait for.

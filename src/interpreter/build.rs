@@ -47,10 +47,13 @@ pub fn build(cache: &Cache, recipe: &Recipe, progress: &dyn Fn(&str)) -> Result<
     fs::create_dir_all(&out)?;
     let mut command = Command::new("python3");
     command.arg(source.join(&recipe.name).join("recipe.py")).arg("--out").arg(&out).arg("--work").arg(&work);
+    if let Some(edition) = &recipe.edition {
+        command.arg("--edition").arg(edition);
+    }
     run(command, recipe, progress)?;
     for missing in ["module.wasm", "base.tar", "packages.json"] {
         if !out.join(missing).exists() {
-            return Err(BuildError::Incomplete { name: recipe.name.clone(), missing });
+            return Err(BuildError::Incomplete { name: recipe.title(), missing });
         }
     }
     // One rename: a build that was cut off is never taken for a finished one.
@@ -75,5 +78,5 @@ fn run(mut command: Command, recipe: &Recipe, progress: &dyn Fn(&str)) -> Result
     }
     let status = child.wait()?;
     let said = said.join().unwrap_or_default();
-    if status.success() { Ok(()) } else { Err(BuildError::Recipe { name: recipe.name.clone(), status, said }) }
+    if status.success() { Ok(()) } else { Err(BuildError::Recipe { name: recipe.title(), status, said }) }
 }

@@ -12,12 +12,17 @@ include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 /// What the recipes have in common; each finds it beside its own folder.
 const SHARED: &str = "shared";
 
-/// One interpreter's recipe.
+/// What only the editions after the first have.
+const PACKAGES: &str = "packages";
+
+/// The recipe of one edition of an interpreter.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     pub name: String,
+    /// None where the interpreter comes in one edition.
+    pub edition: Option<String>,
     pub manifest: Manifest,
-    /// Names the recipe's content: SHA-256, hexadecimal, of all its files and of the shared ones.
+    /// Names the recipe's content: SHA-256, hexadecimal, of its files and of the shared ones.
     pub hash: String,
 }
 
@@ -27,6 +32,9 @@ pub struct Manifest {
     pub name: String,
     pub language: String,
     pub version: String,
+    /// From the one that is built first to the one that has the most. Empty: there is one, without a name.
+    #[serde(default)]
+    pub editions: Vec<String>,
     /// The guest's environment variables.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -46,17 +54,42 @@ impl Recipe {
         folders.filter(|folder| !folder.contains('/')).map(str::to_owned).collect()
     }
 
-    /// The recipe of the interpreter called `name`.
+    /// The editions of the interpreter called `name`: the one that is built first comes first, and the one that has the
+    /// most comes last.
     ///
     /// # Errors
-    /// When this binary has none.
-    pub fn named(name: &str) -> Result<Self, UnknownInterpreter> {
+    /// When this binary has no such interpreter.
+    pub fn editions(name: &str) -> Result<Vec<Self>, UnknownInterpreter> {
         let unknown = || UnknownInterpreter { name: name.to_owned(), known: Self::names() };
         let path = format!("{name}/manifest.toml");
         let (_, manifest) = FILES.iter().find(|(of, _)| *of == path).ok_or_else(unknown)?;
         let manifest = std::str::from_utf8(manifest).ok().and_then(|text| toml::from_str(text).ok());
-        let manifest = manifest.expect("the manifest is in the binary, and a test reads all of them");
-        Ok(Self { name: name.to_owned(), manifest, hash: hash(name) })
+        let manifest: Manifest = manifest.expect("the manifest is in the binary, and a test reads all of them");
+        let recipe = |edition: Option<&String>, first: bool| Self {
+            name: name.to_owned(),
+            edition: edition.cloned(),
+            manifest: manifest.clone(),
+            hash: hash(name, edition, first),
+        };
+        let mut editions: Vec<_> =
+            manifest.editions.iter().enumerate().map(|(at, edition)| recipe(Some(edition), at == 0)).collect();
+        if editions.is_empty() {
+            editions.push(recipe(None, false));
+        }
+        Ok(editions)
+    }
+
+    /// The first edition of the interpreter called `name`.
+    ///
+    /// # Errors
+    /// When this binary has no such interpreter.
+    pub fn named(name: &str) -> Result<Self, UnknownInterpreter> {
+        Self::editions(name).map(|mut editions| editions.swap_remove(0))
+    }
+
+    /// `python`, or `python (full)`.
+    pub fn title(&self) -> String {
+        self.edition.as_ref().map_or_else(|| self.name.clone(), |edition| format!("{} ({edition})", self.name))
     }
 
     /// Writes the recipe's files below `folder`, and the shared ones beside them: `<name>/recipe.py` is the program.
@@ -78,14 +111,22 @@ fn files_for(interpreter: &str) -> impl Iterator<Item = &'static (&'static str, 
     FILES.iter().filter(move |(path, _)| path.split('/').next().is_some_and(|top| top == interpreter || top == SHARED))
 }
 
-fn hash(interpreter: &str) -> String {
+/// The first edition leaves out the packages: a change of theirs does not build it anew.
+fn hash(interpreter: &str, edition: Option<&String>, first: bool) -> String {
+    let packages = format!("{interpreter}/{PACKAGES}/");
+    let decides = |path: &str| {
+        // What is only read by tests does not change what is built.
+        !path.contains("/tests/") && !(first && path.starts_with(&packages))
+    };
     let mut hasher = Sha256::new();
-    // What is only read by tests does not change what is built.
-    for (path, content) in files_for(interpreter).filter(|(path, _)| !path.contains("/tests/")) {
-        hasher.update((path.len() as u64).to_le_bytes());
-        hasher.update(path);
-        hasher.update((content.len() as u64).to_le_bytes());
-        hasher.update(content);
+    let mut add = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    add(edition.map_or(b"", |edition| edition.as_bytes()));
+    for (path, content) in files_for(interpreter).filter(|(path, _)| decides(path)) {
+        add(path.as_bytes());
+        add(content);
     }
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -99,9 +140,11 @@ mod tests {
         assert!(Recipe::names().contains(&"python".to_owned()));
         assert!(!Recipe::names().contains(&SHARED.to_owned()));
         for name in Recipe::names() {
-            let recipe = Recipe::named(&name).unwrap();
-            assert_eq!(recipe.manifest.name, name);
-            assert_eq!(recipe.hash.len(), 64);
+            let editions = Recipe::editions(&name).unwrap();
+            assert_eq!(editions[0].manifest.name, name);
+            assert!(editions.iter().all(|recipe| recipe.hash.len() == 64));
+            let hashes: std::collections::BTreeSet<_> = editions.iter().map(|recipe| &recipe.hash).collect();
+            assert_eq!(hashes.len(), editions.len());
         }
     }
 

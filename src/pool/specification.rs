@@ -15,6 +15,9 @@ pub struct PoolSpecification {
     /// A folder of `interpreters/`.
     #[serde(default = "default_interpreter")]
     pub interpreter: String,
+    /// An edition of the interpreter. None: the one that has the most, and until it is built the first one.
+    #[serde(default)]
+    pub edition: Option<String>,
     /// Sessions at once; a further identifier is refused with 429.
     #[serde(default = "defaults::max_concurrent_sessions")]
     pub max_concurrent_sessions: usize,
@@ -121,6 +124,7 @@ impl PoolSpecification {
         Self {
             name,
             interpreter: default_interpreter(),
+            edition: None,
             max_concurrent_sessions: defaults::max_concurrent_sessions(),
             ready_session_instances: defaults::ready_session_instances(),
             cooldown_seconds: defaults::cooldown_seconds(),

@@ -16,7 +16,7 @@ const IMAGE_GENERATION: u32 = 1;
 /// Loads the image of a build for `engine`, making what is not there yet: the image itself (once), and its
 /// compilation (once an engine's settings, wasmtime version and processor).
 ///
-/// Takes seconds the first time and blocks. The caller holds the cache's lock; `progress` gets a line before each long step.
+/// Takes seconds the first time and blocks. The caller holds the cache's lock, unless it [is made](is_made); `progress` gets a line before each long step.
 ///
 /// # Errors
 /// When the build is damaged, the interpreter does not start, or the disk does not take the result.
@@ -29,7 +29,7 @@ pub fn image(engine: &Engine, built: &Built, progress: &dyn Fn(&str)) -> Result<
         progress("starting the interpreter and taking its image");
         initialise(&read(&built.module())?, &source)
     })?;
-    let compiled = built.folder().join(format!("image-{IMAGE_GENERATION}-{:016x}.cwasm", engine.compatibility()));
+    let compiled = compiled_path(engine, built);
     make(&compiled, || {
         progress("compiling the image");
         Image::compile(engine, &read(&initialised)?)
@@ -38,6 +38,15 @@ pub fn image(engine: &Engine, built: &Built, progress: &dyn Fn(&str)) -> Result<
     let image = unsafe { Image::load(engine, &compiled, source) }?;
     blocking::wait(image.warm_up()).map_err(|e| SandboxError::new("watching a first cell", e))??;
     Ok(image)
+}
+
+/// Whether `image` only has to load what is there. Needs no lock.
+pub fn is_made(engine: &Engine, built: &Built) -> bool {
+    compiled_path(engine, built).exists()
+}
+
+fn compiled_path(engine: &Engine, built: &Built) -> PathBuf {
+    built.folder().join(format!("image-{IMAGE_GENERATION}-{:016x}.cwasm", engine.compatibility()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SandboxError> {

@@ -16,7 +16,7 @@ mod meter;
 pub mod wasi;
 mod workers;
 
-pub use cached::image;
+pub use cached::{image, is_made};
 pub use engine::{Engine, EngineSettings};
 pub use image::{Image, ImageSource};
 pub use instance::WasmSandbox;
