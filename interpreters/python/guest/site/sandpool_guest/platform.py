@@ -12,10 +12,13 @@ import time
 
 import _sandpool
 
+from . import inline
+
 _ELSEWHERE = "Use a container session pool for code that needs it."
 NO_THREADS = ("can't start new thread: this Python runs in WebAssembly, without threads. Use asyncio, or "
               "concurrent.futures.ThreadPoolExecutor, which runs its work in the calling thread here. " + _ELSEWHERE)
-NO_PROCESSES = "no processes can be started: this Python runs in WebAssembly, alone. " + _ELSEWHERE
+NO_PROCESSES = ("no processes can be started: this Python runs in WebAssembly, alone. multiprocessing.Pool runs its work in the "
+                "calling thread here. " + _ELSEWHERE)
 NO_SOCKETS = "no network sockets: this Python runs in WebAssembly without a network. " + _ELSEWHERE
 
 
@@ -95,50 +98,13 @@ def _install_threads():
 
     _thread.start_new_thread = _thread.start_new = _thread.start_joinable_thread = refuse
     threading._start_new_thread = threading._start_joinable_thread = refuse
-    inline = _inline_executor()
-    concurrent.futures.ThreadPoolExecutor = concurrent.futures.thread.ThreadPoolExecutor = inline
-    concurrent.futures.ProcessPoolExecutor = inline
-
-
-def _inline_executor():
-    from concurrent.futures import Executor, Future
-
-    class ThreadPoolExecutor(Executor):
-        """An executor without threads: submit() runs the call at once, in the calling thread."""
-
-        def __init__(self, max_workers=None, thread_name_prefix="", initializer=None, initargs=()):
-            if max_workers is not None and max_workers <= 0:
-                raise ValueError("max_workers must be greater than 0")
-            self._max_workers = max_workers or 1
-            self._initializer, self._initargs = initializer, initargs
-            self._shutdown = False
-
-        def submit(self, fn, /, *args, **kwargs):
-            if self._shutdown:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            if self._initializer is not None:
-                initializer, self._initializer = self._initializer, None
-                initializer(*self._initargs)
-            future = Future()
-            future.set_running_or_notify_cancel()
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except KeyboardInterrupt:
-                raise
-            except BaseException as failure:
-                future.set_exception(failure)
-            return future
-
-        def shutdown(self, wait=True, *, cancel_futures=False):
-            self._shutdown = True
-
-    ThreadPoolExecutor.__module__ = "concurrent.futures.thread"
-    ThreadPoolExecutor.__qualname__ = "ThreadPoolExecutor"
-    return ThreadPoolExecutor
+    executor = inline.executor()
+    concurrent.futures.ThreadPoolExecutor = concurrent.futures.thread.ThreadPoolExecutor = executor
+    concurrent.futures.ProcessPoolExecutor = executor
 
 
 def _install_processes():
-    import multiprocessing
+    import multiprocessing.pool
     import subprocess
 
     def refuse(self, *_arguments, **_options):
@@ -148,9 +114,12 @@ def _install_processes():
 
     subprocess.Popen.__init__ = refuse
     multiprocessing.process.BaseProcess.start = _refuse_process
-    for name in ("Pool", "Manager", "Queue", "Lock", "RLock", "Semaphore", "Event", "Pipe", "Value", "Array"):
+    for name in ("Manager", "Queue", "Lock", "RLock", "Semaphore", "Event", "Pipe", "Value", "Array"):
         setattr(multiprocessing.context.BaseContext, name, _refuse_process)
         setattr(multiprocessing, name, _refuse_process)
+    pool = inline.pool()
+    multiprocessing.Pool = multiprocessing.pool.Pool = multiprocessing.pool.ThreadPool = pool
+    multiprocessing.context.BaseContext.Pool = lambda self, *arguments, **options: pool(*arguments, **options)
 
 
 def _install_sockets():
