@@ -14,7 +14,7 @@ use crate::execution::run::{self, Admitted};
 use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Status};
 use crate::files::Tree;
 use crate::interpreter::Packages;
-use crate::pool::{LeaseError, Pool, PoolName, PoolSpecification};
+use crate::pool::{ForkError, LeaseError, Pool, PoolName, PoolSpecification};
 use crate::sandbox::{Event, Output, SandboxError};
 use crate::session::{Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
@@ -262,6 +262,19 @@ impl SessionPool {
     /// Ends a session; a running execution is interrupted. False when there was none.
     pub fn end_session(&self, identifier: &Identifier) -> bool {
         self.pool.end_session(identifier)
+    }
+
+    /// Makes sessions that begin as `parent` is now, on a guest thread: its state is copied there.
+    ///
+    /// # Errors
+    /// See [`ForkError`].
+    pub async fn fork(&self, parent: &Identifier, children: &[Identifier]) -> Result<Vec<SessionView>, ForkError> {
+        let _under_way = self.drain.begin();
+        let (pool, parent, children) = (self.pool.clone(), parent.clone(), children.to_vec());
+        let forked = self.pool.workers().spawn(async move { pool.fork(&parent, &children).await }).await;
+        forked.unwrap_or_else(|panic| {
+            Err(LeaseError::from(SandboxError::new("forking a session", panic.to_string())).into())
+        })
     }
 
     /// Runs an execution on the guest threads, to its end whatever becomes of the caller.

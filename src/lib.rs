@@ -9,14 +9,14 @@
 //!    pool/     find X, or give it a ready session         -> 429 when the pool is full
 //!    session/  one execution at a time, bounded queue     -> 429 when the queue is full
 //!    sandbox/  run with limits on the guest threads; output is collected as it comes
-//!    settle    clean end: release. interrupted but alive: release. poisoned: discard and say so
+//!    settle    clean end: release. interrupted but alive: release. poisoned: roll back to the snapshot, or discard, and say so
 //!  api/        the outcome in the caller's dialect; 200 whatever the guest did
 //! ```
 //!
 //! # Who imports whom
 //!
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:
-//! `main -> cli -> api -> gateway -> execution -> pool -> session -> files -> sandbox -> interpreter`, where
+//! `main -> cli -> api -> gateway -> execution -> pool -> session -> snapshot -> files -> sandbox -> interpreter`, where
 //! `sandbox` may also see `files` (a guest's file calls work on the session's tree).
 //! `config` is seen by `main`, `cli` and `gateway`; `telemetry` and `shutdown` are leaves that anyone may use.
 //! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`.
@@ -32,4 +32,5 @@ pub mod pool;
 pub mod sandbox;
 pub mod session;
 pub mod shutdown;
+pub mod snapshot;
 pub mod telemetry;

@@ -24,6 +24,7 @@ struct Contract {
     document: Value,
     served: Bytes,
     execution: Validator,
+    fork: Validator,
 }
 
 /// Reads the embedded document and compiles its schemas, so that no request waits for it.
@@ -38,7 +39,15 @@ pub(super) fn document() -> Bytes {
 
 /// Checks the fields of an execution request; `prefix` is the JSON pointer of where they stand in the body.
 pub(super) fn check_execution(fields: &Value, prefix: &str) -> Result<(), Failure> {
-    let validator = &CONTRACT.execution;
+    check(&CONTRACT.execution, fields, prefix)
+}
+
+/// Checks the body of a fork.
+pub(super) fn check_fork(body: &Value) -> Result<(), Failure> {
+    check(&CONTRACT.fork, body, "")
+}
+
+fn check(validator: &Validator, fields: &Value, prefix: &str) -> Result<(), Failure> {
     if validator.is_valid(fields) {
         return Ok(());
     }
@@ -83,7 +92,8 @@ impl Contract {
         add_long_paths(&mut document);
         let served = Bytes::from(document.to_string());
         let execution = compile(&document, json!({"$ref": "#/components/schemas/ExecutionProperties"}));
-        Self { document, served, execution }
+        let fork = compile(&document, json!({"$ref": "#/components/schemas/Fork"}));
+        Self { document, served, execution, fork }
     }
 
     /// The operation whose path template fits `path`; among several the least general: fewest variables, then longest.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::execution::{ExecutionError, InvalidExecutionId};
 use crate::files::FileError;
-use crate::pool::LeaseError;
+use crate::pool::{ForkError, LeaseError};
 use crate::session::InvalidIdentifier;
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
@@ -66,6 +66,8 @@ pub(super) enum Failure {
     Execution(#[from] ExecutionError),
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Fork(#[from] ForkError),
     #[error("the gateway is not ready: {0}")]
     NotReady(String),
     /// The gateway lost the execution; the cause is logged where it happened.
@@ -135,7 +137,9 @@ impl Failure {
             Self::NoFile { .. } => Face::new(StatusCode::NOT_FOUND, "FileNotFound"),
             Self::File(error) => file(error),
             Self::Execution(error) => execution(error),
-            Self::Lease(error) => lease(error),
+            Self::Lease(error) | Self::Fork(ForkError::Lease(error)) => lease(error),
+            Self::Fork(ForkError::NoParent) => Face::new(StatusCode::BAD_REQUEST, "SessionWithIdentifierNotFound"),
+            Self::Fork(ForkError::Exists(_)) => Face::new(StatusCode::CONFLICT, "SessionExists"),
             Self::NotReady(_) => {
                 Face::later(StatusCode::SERVICE_UNAVAILABLE, "GatewayNotReady", Duration::from_secs(1))
             }

@@ -115,6 +115,7 @@ async fn dispatch(api: &Api, parts: &Parts, payload: &mut Payload) -> Answer {
         Operation::Metadata => sessions::metadata(&call),
         Operation::ManageList => sessions::manage_list(&call),
         Operation::ManageStop => sessions::stop(&call),
+        Operation::Fork(identifier) => sessions::fork(call, &identifier).await,
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) enum Operation {
     ManageRead,
     ManageList,
     ManageStop,
+    /// `POST /sessions/{identifier}/fork`; the identifier as it stands in the path.
+    Fork(String),
 }
 
 /// Why there is no route.
@@ -125,6 +127,7 @@ fn operation(method: &str, segments: &[&str]) -> Option<Operation> {
 
         ("GET", ["session"]) => Operation::ReadSession,
         ("DELETE", ["session"]) => Operation::EndSession,
+        ("POST", ["sessions", identifier, "fork"]) => Operation::Fork((*identifier).to_owned()),
         ("GET", ["listSessions"]) => Operation::ListSessions,
         ("GET", ["metadata"]) => Operation::Metadata,
         ("POST", [".management", "getSession"]) => Operation::ManageRead,

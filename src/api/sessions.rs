@@ -1,14 +1,16 @@
 //! Sessions as callers see them: one, all, its end, and what the pool's interpreter offers.
 //!
-//! None of these makes a session, and none but the end touches one.
+//! None of these but the fork makes a session, and none but the end and the fork touches one.
 
 use axum::http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::call::{Answer, Call, json, no_content, text, timestamp};
+use super::contract;
 use super::error::Failure;
 use crate::interpreter::Package;
-use crate::session::SessionView;
+use crate::session::{Identifier, SessionView};
 
 /// Sessions on one page of a list, as the service has it.
 const PAGE: usize = 300;
@@ -94,6 +96,25 @@ fn page(call: &Call<'_>, path: &str) -> Result<(Vec<SessionView>, Option<String>
     let shown = skip.saturating_add(page.sessions.len());
     let more = !page.sessions.is_empty() && shown < page.total;
     Ok((page.sessions, more.then(|| call.link(path, &[("skip", &shown.to_string())]))))
+}
+
+/// Identifiers in the largest body: a thousand of 128 characters, each written as an escape.
+const FORK_BYTES: u64 = 1 << 20;
+
+#[derive(Serialize)]
+struct Forked<'a> {
+    value: Vec<Session<'a>>,
+}
+
+/// `POST /sessions/{identifier}/fork`.
+pub(super) async fn fork(call: Call<'_>, parent: &str) -> Answer {
+    let parent = Identifier::new(parent).map_err(Failure::Identifier)?;
+    let body: Value = serde_json::from_slice(&call.payload.bytes(FORK_BYTES).await?).map_err(Failure::NotJson)?;
+    contract::check_fork(&body)?;
+    let names = body["identifiers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let children: Vec<_> = names.map(Identifier::new).collect::<Result<_, _>>().map_err(Failure::Identifier)?;
+    let views = call.pool.fork(&parent, &children).await?;
+    Ok(json(StatusCode::CREATED, &Forked { value: views.iter().map(Session::of).collect() }))
 }
 
 #[derive(Serialize)]

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::Done;
-use crate::config;
+use super::client::{self, PoolAddress};
 
 /// Which API version the command speaks.
 const API_VERSION: &str = "2025-10-02-preview";
@@ -21,18 +21,14 @@ pub struct Exec {
     /// Read the code from a file; `-` is standard input.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The pool to run it in.
-    #[arg(long, default_value = "python")]
-    pool: String,
+    #[command(flatten)]
+    gateway: PoolAddress,
     /// The session; without one, a fresh session that ends with the command.
     #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// Wall-clock timeout in seconds; the pool's default without one.
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// The gateway.
-    #[arg(long, default_value_t = config::default_url())]
-    url: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,49 +76,16 @@ impl Exec {
         if let Some(timeout) = self.timeout {
             body["timeoutInSeconds"] = timeout.into();
         }
-        let request = agent().post(self.endpoint("executions", session));
-        let mut response = authorized(request).send_json(body)?;
-        if !response.status().is_success() {
-            return Err(refusal(&response.body_mut().read_to_string()?).into());
-        }
-        Ok(response.body_mut().read_json()?)
+        client::post(&self.gateway.url(&route("executions", session)), body)
     }
 
-    fn delete(&self, session: &str) -> Result<(), ureq::Error> {
-        let request = agent().delete(self.endpoint("session", session));
-        match config::default_key() {
-            Some(key) => request.header("Authorization", format!("Bearer {key}")).call(),
-            None => request.call(),
-        }
-        .map(drop)
-    }
-
-    fn endpoint(&self, route: &str, session: &str) -> String {
-        let session = percent_encoding::utf8_percent_encode(session, percent_encoding::NON_ALPHANUMERIC);
-        let base = self.url.trim_end_matches('/');
-        format!("{base}/pools/{}/{route}?identifier={session}&api-version={API_VERSION}", self.pool)
+    fn delete(&self, session: &str) -> Result<(), Box<dyn std::error::Error>> {
+        client::delete(&self.gateway.url(&route("session", session)))
     }
 }
 
-fn agent() -> ureq::Agent {
-    // No timeout of the client's own: the gateway's is the one that keeps the session.
-    ureq::Agent::config_builder().http_status_as_error(false).build().into()
-}
-
-fn authorized(
-    request: ureq::RequestBuilder<ureq::typestate::WithBody>,
-) -> ureq::RequestBuilder<ureq::typestate::WithBody> {
-    match config::default_key() {
-        Some(key) => request.header("Authorization", format!("Bearer {key}")),
-        None => request,
-    }
-}
-
-/// The gateway's own words from its error envelope.
-fn refusal(body: &str) -> String {
-    let envelope: Option<serde_json::Value> = serde_json::from_str(body).ok();
-    let message = envelope.as_ref().and_then(|envelope| envelope["error"]["message"].as_str());
-    message.unwrap_or(body).to_owned()
+fn route(name: &str, session: &str) -> String {
+    format!("{name}?identifier={}&api-version={API_VERSION}", client::encode(session))
 }
 
 /// Output to stdout and stderr, the value of the last expression as an interactive interpreter shows it, and 1 for code that failed.

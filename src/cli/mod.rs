@@ -1,9 +1,11 @@
 //! The command line: one file a command. All but `serve` and `interpreter` are HTTP clients of a gateway.
 
+mod client;
 mod exec;
 mod images;
 mod interpreter;
 mod serve;
+mod session;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,9 @@ enum Verb {
     Serve(serve::Serve),
     /// Run code in a session of a gateway.
     Exec(exec::Exec),
+    /// Sessions of a gateway.
+    #[command(subcommand)]
+    Session(session::Session),
     /// Build interpreters, or list them.
     #[command(subcommand)]
     Interpreter(interpreter::Interpreter),
@@ -34,6 +39,7 @@ impl Command {
         let done = match self.verb {
             Verb::Serve(serve) => serve.run(),
             Verb::Exec(exec) => exec.run(),
+            Verb::Session(session) => session.run(),
             Verb::Interpreter(interpreter) => interpreter.run(),
         };
         done.unwrap_or_else(|error| {

@@ -112,6 +112,8 @@ pub struct Outcome {
     pub session_created: bool,
     /// True when the session ended with this execution and the next call starts fresh.
     pub session_discarded: bool,
+    /// True when the guest broke and the session is as it was before this execution.
+    pub session_rolled_back: bool,
     /// Files below `/mnt/data` that were made or changed while it ran (paths relative to `/mnt/data`).
     pub files: Vec<FileEntry>,
 }

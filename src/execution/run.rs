@@ -7,9 +7,9 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Outcome, RequestedLimits, Status};
-use crate::pool::{LeaseError, Pool, PoolLimits};
+use crate::pool::{LeaseError, Pool, PoolLimits, SnapshotPolicy};
 use crate::sandbox::{Limits, Output, Report};
-use crate::session::Identifier;
+use crate::session::{Identifier, Settled};
 
 /// An execution that was let in and has not begun.
 pub struct Admitted {
@@ -87,12 +87,23 @@ pub async fn run(
         Err(error) => return Err(error.into()),
     };
     started();
-    let (tree, created, stop) = (lease.tree().clone(), lease.created(), lease.stop().clone());
+    let (tree, created, stop) = (lease.tree(), lease.created(), lease.stop().clone());
+    let keeps = pool.specification().snapshot == SnapshotPolicy::AfterEach;
+    if keeps && !lease.has_checkpoint() {
+        lease.keep_checkpoint();
+    }
     let before = tree.mark();
     let report = pool.sandbox(&mut lease).await?.run(&code, limits, output.clone(), stop).await;
-    let lives = lease.settle(report.alive);
-    let files = tree.changes_since(before);
-    let outcome = outcome(&output, report, files, created, !lives);
+    if report.alive {
+        lease.count_execution();
+        if keeps {
+            lease.keep_checkpoint();
+        }
+    }
+    let settled = lease.settle(report.alive);
+    // What was undone is not told of.
+    let files = if settled == Settled::RolledBack { Vec::new() } else { tree.changes_since(before) };
+    let outcome = outcome(&output, report, files, created, settled);
     Ok(Execution { id, identifier, status: Status::Done(Arc::new(outcome)), created_at, output })
 }
 
@@ -101,16 +112,25 @@ fn outcome(
     report: Report,
     files: Vec<crate::files::FileEntry>,
     session_created: bool,
-    session_discarded: bool,
+    settled: Settled,
 ) -> Outcome {
     let (events, dropped_bytes) = output.take();
-    Outcome { exit: report.exit, usage: report.usage, events, dropped_bytes, session_created, session_discarded, files }
+    Outcome {
+        exit: report.exit,
+        usage: report.usage,
+        events,
+        dropped_bytes,
+        session_created,
+        session_discarded: settled == Settled::Ended,
+        session_rolled_back: settled == Settled::RolledBack,
+        files,
+    }
 }
 
 /// What is told of an execution whose caller gave up before its turn came.
 fn stopped(id: ExecutionId, identifier: Identifier, output: Arc<Output>, created_at: OffsetDateTime) -> Execution {
     let report = Report { exit: crate::sandbox::Exit::Stopped, usage: Default::default(), alive: true };
-    let outcome = outcome(&output, report, Vec::new(), false, false);
+    let outcome = outcome(&output, report, Vec::new(), false, Settled::Lives);
     Execution { id, identifier, status: Status::Done(Arc::new(outcome)), created_at, output }
 }
 

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use name::{InvalidPoolName, PoolName};
-pub use specification::{InvalidSpecification, PoolLimits, PoolSpecification};
+pub use specification::{InvalidSpecification, PoolLimits, PoolSpecification, SnapshotPolicy};
 
 use crate::files::{BlobStore, Tree};
 use crate::interpreter::Packages;
 use crate::sandbox::SandboxError;
 use crate::sandbox::wasm::{Image, WasmSandbox, Workers};
-use crate::session::{Directory, Full, Identifier, Lease, NoLease, Parts, Session, SessionPage, SessionView};
+use crate::session::{
+    Directory, Full, Identifier, Lease, NoLease, NotAdded, Parts, Session, SessionPage, SessionView, Settled,
+};
 use ready::ReadySandboxes;
 
 /// Why there is no lease.
@@ -30,6 +32,17 @@ pub enum LeaseError {
     Stopped,
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+}
+
+/// Why a session was not forked.
+#[derive(Debug, thiserror::Error)]
+pub enum ForkError {
+    #[error("no session with this identifier is active")]
+    NoParent,
+    #[error("a session with one of the new identifiers exists")]
+    Exists(Identifier),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
 }
 
 /// A session pool of one interpreter.
@@ -114,14 +127,42 @@ impl Pool {
     pub async fn sandbox<'a>(&self, lease: &'a mut Lease) -> Result<&'a mut WasmSandbox, SandboxError> {
         let made = match lease.sandbox().take() {
             Some(made) => made,
-            None => {
-                let memory_bytes = self.specification.session_limits().memory_bytes;
-                let mut made = WasmSandbox::new(lease.image().clone(), lease.tree().clone(), memory_bytes).await?;
-                made.reseed().await?;
-                made
-            }
+            None => self.make_sandbox(lease).await?,
         };
         Ok(lease.sandbox().insert(made))
+    }
+
+    async fn make_sandbox(&self, lease: &mut Lease) -> Result<WasmSandbox, SandboxError> {
+        let memory_bytes = self.specification.session_limits().memory_bytes;
+        if let Some(origin) = lease.take_origin()
+            && let Some(restored) = origin.restore(lease.tree(), memory_bytes).await?
+        {
+            return Ok(restored);
+        }
+        let mut made = WasmSandbox::new(lease.image().clone(), lease.tree(), memory_bytes).await?;
+        made.reseed().await?;
+        Ok(made)
+    }
+
+    /// Makes sessions that begin as the session `parent` is now, once its turn comes. They share its memory and files until
+    /// they write; what is random is seeded anew in each.
+    ///
+    /// # Errors
+    /// See [`ForkError`]; then there are no children.
+    pub async fn fork(&self, parent: &Identifier, children: &[Identifier]) -> Result<Vec<SessionView>, ForkError> {
+        if self.find(parent).is_none() {
+            return Err(ForkError::NoParent);
+        }
+        let lease = self.lease(parent, &CancellationToken::new()).await?;
+        let (created, snapshot) = (lease.created(), lease.snapshot());
+        // A parent that ended meanwhile was made anew by the lease: nobody wanted that.
+        if lease.settle(!created) != Settled::Lives {
+            return Err(ForkError::NoParent);
+        }
+        self.directory.add_all(children, || Parts::from_snapshot(&snapshot)).map_err(|denied| match denied {
+            NotAdded::Exists(identifier) => ForkError::Exists(identifier),
+            NotAdded::Full(Full { retry_after }) => self.full(retry_after).into(),
+        })
     }
 
     /// The files of a session that exists.
@@ -173,13 +214,16 @@ impl Pool {
     fn parts(&self) -> Parts {
         let supply = self.supply();
         match supply.ready.take() {
-            Some(sandbox) => {
-                Parts { image: sandbox.image().clone(), tree: sandbox.tree().clone(), sandbox: Some(sandbox) }
-            }
+            Some(sandbox) => Parts {
+                image: sandbox.image().clone(),
+                tree: sandbox.tree().clone(),
+                sandbox: Some(sandbox),
+                origin: None,
+            },
             None => {
                 let (image, files) = (supply.image.clone(), self.specification.session_limits().files);
                 let tree = Tree::new(image.base().clone(), files, self.blobs.clone());
-                Parts { image, tree, sandbox: None }
+                Parts { image, tree, sandbox: None, origin: None }
             }
         }
     }

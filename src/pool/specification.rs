@@ -30,8 +30,22 @@ pub struct PoolSpecification {
     /// Executions that may wait for one session.
     #[serde(default = "defaults::queue_length")]
     pub queue_length: usize,
+    /// What is kept to roll a broken session back to.
+    #[serde(default)]
+    pub snapshot: SnapshotPolicy,
     #[serde(default)]
     pub limits: PoolLimits,
+}
+
+/// When a pool takes snapshots of its sessions by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotPolicy {
+    /// A session whose guest breaks is discarded.
+    #[default]
+    Never,
+    /// After each execution: a session whose guest breaks goes on as it was before.
+    AfterEach,
 }
 
 /// What one session, and one execution in it, may use.
@@ -129,6 +143,7 @@ impl PoolSpecification {
             ready_session_instances: defaults::ready_session_instances(),
             cooldown_seconds: defaults::cooldown_seconds(),
             queue_length: defaults::queue_length(),
+            snapshot: SnapshotPolicy::default(),
             limits: PoolLimits::default(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::state::Event;
 use super::{Identifier, Parts, Session, SessionPage, SessionView};
@@ -30,6 +30,13 @@ pub struct Full {
     pub retry_after: Duration,
 }
 
+/// Why sessions were not added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotAdded {
+    Exists(Identifier),
+    Full(Full),
+}
+
 impl Directory {
     /// Holds at most `limit` sessions, each ending `cooldown` after its last use.
     pub fn new(limit: usize, cooldown: Duration) -> Self {
@@ -49,10 +56,27 @@ impl Directory {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return Err(Full { retry_after: sessions.first_expiry(self.cooldown) });
         };
-        sessions.made += 1;
-        let session = Arc::new(Session::new(identifier.clone(), parts(), sessions.made, self.cooldown, permit));
-        sessions.by_identifier.insert(identifier.clone(), session.clone());
-        Ok((session, true))
+        Ok((sessions.add(identifier, parts(), self.cooldown, permit), true))
+    }
+
+    /// Makes a session of each identifier: all of them, or none.
+    ///
+    /// # Errors
+    /// When one of them exists, or not all fit.
+    pub fn add_all(&self, identifiers: &[Identifier], parts: impl Fn() -> Parts) -> Result<Vec<SessionView>, NotAdded> {
+        let mut sessions = self.lock();
+        let taken = |identifier: &&Identifier| sessions.by_identifier.contains_key(identifier);
+        if let Some(taken) = identifiers.iter().find(taken) {
+            return Err(NotAdded::Exists(taken.clone()));
+        }
+        let full = || NotAdded::Full(Full { retry_after: sessions.first_expiry(self.cooldown) });
+        let count = u32::try_from(identifiers.len()).map_err(|_| full())?;
+        let mut permits = self.permits.clone().try_acquire_many_owned(count).map_err(|_| full())?;
+        let mut add = |identifier: &Identifier| {
+            let permit = permits.split(1).expect("there is one for each");
+            sessions.add(identifier, parts(), self.cooldown, permit).view()
+        };
+        Ok(identifiers.iter().map(&mut add).collect())
     }
 
     /// The session of `identifier`, made when there is none.
@@ -125,6 +149,19 @@ impl Directory {
 }
 
 impl Sessions {
+    fn add(
+        &mut self,
+        identifier: &Identifier,
+        parts: Parts,
+        cooldown: Duration,
+        permit: OwnedSemaphorePermit,
+    ) -> Arc<Session> {
+        self.made += 1;
+        let session = Arc::new(Session::new(identifier.clone(), parts, self.made, cooldown, permit));
+        self.by_identifier.insert(identifier.clone(), session.clone());
+        session
+    }
+
     /// How long until the first idle session's cooldown is over; `cooldown` when none is idle.
     fn first_expiry(&self, cooldown: Duration) -> Duration {
         let now = Instant::now();

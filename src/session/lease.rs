@@ -10,6 +10,7 @@ use super::state::{Event, State};
 use super::{Directory, Full, Identifier, Parts, Session};
 use crate::files::Tree;
 use crate::sandbox::wasm::{Image, WasmSandbox};
+use crate::snapshot::Snapshot;
 
 /// Why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,16 @@ pub enum NoLease {
     QueueFull,
     /// The caller gave up while it waited.
     Stopped,
+}
+
+/// What became of a session after a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Lives,
+    /// It is as it was before the run.
+    RolledBack,
+    /// Its guest is broken and there was no checkpoint, or somebody wants its end.
+    Ended,
 }
 
 /// The session, for one execution.
@@ -118,8 +129,33 @@ impl Lease {
         &self.session.image
     }
 
-    pub fn tree(&self) -> &Tree {
-        &self.session.tree
+    pub fn tree(&self) -> Tree {
+        self.session.record().tree.clone()
+    }
+
+    /// The snapshot that the sandbox is to be made from; given out once.
+    pub fn take_origin(&mut self) -> Option<Arc<Snapshot>> {
+        self.session.record().origin.take()
+    }
+
+    /// Captures the session as it is now. Not while its guest runs.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        let record = self.session.record();
+        let (tree, executions) = (record.tree.clone(), record.executions);
+        let (origin, last) = (record.origin.clone(), record.checkpoint.clone());
+        drop(record);
+        Snapshot::take(&self.session.image, self.sandbox.as_ref(), &tree, executions, origin.or(last).as_deref())
+    }
+
+    /// Keeps the session as it is now: a later execution that breaks it rolls back to this.
+    pub fn keep_checkpoint(&mut self) {
+        let snapshot = self.snapshot();
+        self.session.record().checkpoint = Some(snapshot);
+    }
+
+    /// Whether there is something to roll back to.
+    pub fn has_checkpoint(&self) -> bool {
+        self.session.record().checkpoint.is_some()
     }
 
     /// Cancelled when the caller, or somebody who ends the session, wants the run to end.
@@ -132,15 +168,33 @@ impl Lease {
         &mut self.sandbox
     }
 
-    /// Gives the session back after a run. Returns false when it ends: the guest is not `alive`, or somebody wants its end.
-    pub fn settle(mut self, alive: bool) -> bool {
+    /// Counts an execution that came to a clean end.
+    pub fn count_execution(&mut self) {
+        self.session.record().executions += 1;
+    }
+
+    /// Gives the session back after a run that left the guest `alive` or broken.
+    pub fn settle(mut self, alive: bool) -> Settled {
         self.settled = true;
-        let event = if alive { Event::Settle } else { Event::Poison };
+        let rolled_back = !alive && self.roll_back();
+        let event = if alive || rolled_back { Event::Settle } else { Event::Poison };
         let lives = matches!(self.session.apply(event), Ok(State::Idle { .. }));
         if !lives {
             self.discard();
+            return Settled::Ended;
         }
-        lives
+        if rolled_back { Settled::RolledBack } else { Settled::Lives }
+    }
+
+    /// Puts the checkpoint in the place of a broken guest and its files.
+    fn roll_back(&mut self) -> bool {
+        let mut record = self.session.record();
+        let Some(checkpoint) = record.checkpoint.clone() else { return false };
+        record.tree = checkpoint.files();
+        record.origin = Some(checkpoint);
+        drop(record);
+        *self.sandbox = None;
+        true
     }
 
     fn discard(&mut self) {

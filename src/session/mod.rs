@@ -16,13 +16,14 @@ use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-pub use directory::{Directory, Full};
+pub use directory::{Directory, Full, NotAdded};
 pub use identifier::{Identifier, InvalidIdentifier};
-pub use lease::{Lease, NoLease};
+pub use lease::{Lease, NoLease, Settled};
 pub use view::{SessionPage, SessionView};
 
 use crate::files::Tree;
 use crate::sandbox::wasm::{Image, WasmSandbox};
+use crate::snapshot::Snapshot;
 use state::{Denied, Event, State};
 
 /// A session. Ends when its state says so and the last hand lets go of it.
@@ -30,7 +31,6 @@ pub struct Session {
     identifier: Identifier,
     /// What its sandbox is made from; its pool may have gone over to another since.
     image: Arc<Image>,
-    tree: Tree,
     /// Locked by the execution that has the lease. Absent until the first execution needs it, and after the end.
     sandbox: Arc<tokio::sync::Mutex<Option<WasmSandbox>>>,
     record: Mutex<Record>,
@@ -44,6 +44,13 @@ pub struct Session {
 
 struct Record {
     state: State,
+    tree: Tree,
+    /// What the sandbox is to be made from, where that is not the bare image.
+    origin: Option<Arc<Snapshot>>,
+    /// The session as it was after its last execution, in pools that keep that.
+    checkpoint: Option<Arc<Snapshot>>,
+    /// Executions that came to a clean end.
+    executions: u64,
     waiting: usize,
     last_accessed_at: OffsetDateTime,
     uses: u64,
@@ -63,10 +70,13 @@ impl Session {
         Self {
             identifier,
             image: parts.image,
-            tree: parts.tree,
             sandbox: Arc::new(tokio::sync::Mutex::new(parts.sandbox)),
             record: Mutex::new(Record {
                 state: State::idle(Instant::now(), cooldown),
+                tree: parts.tree,
+                executions: parts.origin.as_ref().map_or(0, |origin| origin.number),
+                origin: parts.origin,
+                checkpoint: None,
                 waiting: 0,
                 last_accessed_at: now,
                 uses: 0,
@@ -86,7 +96,7 @@ impl Session {
     /// The session's files; touching them is a use of the session.
     pub fn files(&self) -> Tree {
         self.touch();
-        self.tree.clone()
+        self.record().tree.clone()
     }
 
     fn touch(&self) {
@@ -129,4 +139,14 @@ pub struct Parts {
     pub tree: Tree,
     /// A ready sandbox on that tree, where there was one.
     pub sandbox: Option<WasmSandbox>,
+    /// The snapshot that it goes on from.
+    pub origin: Option<Arc<Snapshot>>,
+}
+
+impl Parts {
+    /// A session that goes on from `snapshot`. Its sandbox is made when its first execution needs it.
+    pub fn from_snapshot(snapshot: &Arc<Snapshot>) -> Self {
+        let (image, tree) = (snapshot.image().clone(), snapshot.files());
+        Self { image, tree, sandbox: None, origin: Some(snapshot.clone()) }
+    }
 }

@@ -1,4 +1,4 @@
-//! `sandpool exec` and `sandpool interpreter list`, as a terminal user meets them.
+//! `sandpool exec`, `session fork` and `interpreter list`, as a terminal user meets them.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -71,4 +71,17 @@ fn interpreters_are_listed_with_their_packages() {
     let listed = text(&listed.stdout);
     assert!(listed.contains("python\tpython 3.13"), "{listed}");
     assert!(listed.contains("ipython "), "{listed}");
+}
+
+#[test]
+fn a_session_is_forked() {
+    exec(&["--session", "fork-parent", "kept = 5"]);
+    let forked = sandpool(&["session", "fork", "--url", Gateway::shared().url(), "fork-parent", "fork-1", "fork-2"]);
+    let forked = { forked }.output().expect("the binary starts");
+    assert_eq!(text(&forked.stdout), "fork-1\nfork-2\n", "{forked:?}");
+    assert_eq!(text(&exec(&["--session", "fork-2", "kept"]).stdout), "5\n");
+    let unknown = sandpool(&["session", "fork", "--url", Gateway::shared().url(), "nobody", "fork-3"]).output();
+    let unknown = unknown.expect("the binary starts");
+    assert!(text(&unknown.stderr).contains("no session"), "{unknown:?}");
+    assert_eq!(unknown.status.code(), Some(2));
 }

@@ -20,6 +20,7 @@ mod isolation;
 mod limits;
 mod process;
 mod sessions;
+mod snapshots;
 mod structure;
 mod wasi;
 mod wasi_differential;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top down; a module may use those to its right.
-const ORDER: [&str; 10] =
-    ["main", "cli", "api", "gateway", "execution", "pool", "session", "files", "sandbox", "interpreter"];
+const ORDER: [&str; 11] =
+    ["main", "cli", "api", "gateway", "execution", "pool", "session", "snapshot", "files", "sandbox", "interpreter"];
 /// Anyone may use them.
 const LEAVES: [&str; 2] = ["telemetry", "shutdown"];
 /// Pairs that go against the order, each with its reason in `src/lib.rs`.

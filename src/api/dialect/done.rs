@@ -27,6 +27,7 @@ struct Ended<'a> {
     execution_time_in_milliseconds: u64,
     session_created: bool,
     session_discarded: bool,
+    session_rolled_back: bool,
     /// Bytes of output beyond the limit.
     dropped_bytes: u64,
     files: Vec<Changed<'a>>,
@@ -65,6 +66,7 @@ impl<'a> Ended<'a> {
             execution_time_in_milliseconds: milliseconds(outcome),
             session_created: outcome.session_created,
             session_discarded: outcome.session_discarded,
+            session_rolled_back: outcome.session_rolled_back,
             dropped_bytes: outcome.dropped_bytes,
             files: outcome.files.iter().map(Changed::of).collect(),
         }

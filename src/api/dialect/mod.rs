@@ -31,6 +31,8 @@ pub(super) struct Additions<'a> {
     session_created: bool,
     /// The session ended with this execution: the next call starts fresh.
     session_discarded: bool,
+    /// The session is as it was before this execution, which broke it.
+    session_rolled_back: bool,
     /// Everything shown beside the text streams, in order.
     outputs: Vec<&'a Event>,
     /// Files below `/mnt/data` that were made or changed.
@@ -52,6 +54,7 @@ impl<'a> Additions<'a> {
         Self {
             session_created: outcome.session_created,
             session_discarded: outcome.session_discarded,
+            session_rolled_back: outcome.session_rolled_back,
             outputs: outcome.events.iter().filter(|event| is_rich(event)).collect(),
             files: outcome.files.iter().map(Changed::of).collect(),
         }
@@ -114,6 +117,7 @@ pub(super) mod tests {
             dropped_bytes: 0,
             session_created: true,
             session_discarded: false,
+            session_rolled_back: false,
             files: vec![],
         }
     }

@@ -23,6 +23,12 @@ pub(super) fn stderr(outcome: &Outcome) -> String {
     if outcome.session_discarded {
         push_line(&mut text, "The session ended; its variables and files are gone, and the next call starts fresh");
     }
+    if outcome.session_rolled_back {
+        push_line(
+            &mut text,
+            "The session was rolled back: its variables and files are as they were before this execution",
+        );
+    }
     for line in ending(outcome.exit) {
         push_line(&mut text, line);
     }

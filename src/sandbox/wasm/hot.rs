@@ -4,40 +4,30 @@
 //! is a trap into the kernel, and most pages are read first and written later, which is two. An optimisation alone: without
 //! `/proc/self/pagemap` the list is empty and the pages come one by one.
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 
-/// Page of the host, as far as Linux on x86-64 and most of aarch64 go; elsewhere the list stays empty.
-const PAGE_BYTES: usize = 4096;
+use super::pages::{self, PAGE_BYTES};
+
 /// Pages between two hot ones that are copied along, to save a call.
 const GAP_PAGES: usize = 1;
-/// `/proc/self/pagemap`: the page is present (bit 63), and it is a file's or shared memory's (bit 61), so not ours alone.
-const PRESENT: u64 = 1 << 63;
-const SHARED: u64 = 1 << 61;
 
 /// Ranges of bytes in a linear memory, multiples of the page size.
 #[derive(Debug, Default)]
 pub struct HotPages {
     ranges: Vec<Range<usize>>,
-    pagemap: Option<File>,
 }
 
 impl HotPages {
     /// The pages of `memory`, a copy-on-write view of an image, that have been written to.
     pub fn of(memory: &[u8]) -> Self {
-        let found = File::open("/proc/self/pagemap").ok().and_then(|pagemap| {
-            let ranges = coalesce(&private_pages(&pagemap, memory)?);
-            Some(Self { ranges, pagemap: Some(pagemap) })
-        });
-        found.unwrap_or_default()
+        Self { ranges: pages::resident(memory).map_or_else(Vec::new, |pages| coalesce(&pages)) }
     }
 
     /// Makes the pages of a fresh `memory` its own.
     ///
     /// A slot that had another session keeps the first of its pages (reset to the image's content): those are passed by.
     pub fn populate(&self, memory: &mut [u8]) {
-        let there = self.ranges.partition_point(|range| self.is_there(memory, range));
+        let there = self.ranges.partition_point(|range| is_there(memory, range));
         for range in &self.ranges[there..] {
             let Some(pages) = memory.get_mut(range.clone()) else { continue };
             // SAFETY: the range lies in the memory, which is borrowed exclusively, and its content does not change. A kernel
@@ -46,33 +36,15 @@ impl HotPages {
         }
     }
 
-    fn is_there(&self, memory: &[u8], range: &Range<usize>) -> bool {
-        let first = memory.get(range.start..range.start + PAGE_BYTES);
-        let pages = self.pagemap.as_ref().zip(first).and_then(|(pagemap, first)| private_pages(pagemap, first));
-        pages.is_some_and(|pages| !pages.is_empty())
-    }
-
     /// Bytes in all ranges.
     pub fn bytes(&self) -> usize {
         self.ranges.iter().map(Range::len).sum()
     }
 }
 
-/// Numbers of the pages of `memory` that are present and not shared; `None` when the kernel does not tell.
-fn private_pages(pagemap: &File, memory: &[u8]) -> Option<Vec<usize>> {
-    // SAFETY: a plain system call.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    if usize::try_from(page_bytes) != Ok(PAGE_BYTES) {
-        return None;
-    }
-    let mut entries = vec![0; memory.len() / PAGE_BYTES * 8];
-    let at = (memory.as_ptr() as usize / PAGE_BYTES * 8) as u64;
-    pagemap.read_exact_at(&mut entries, at).ok()?;
-    let private = |entry: &[u8]| {
-        let entry = u64::from_le_bytes(entry.try_into().expect("the chunks have eight bytes"));
-        entry & PRESENT != 0 && entry & SHARED == 0
-    };
-    Some(entries.chunks_exact(8).enumerate().filter(|(_, entry)| private(entry)).map(|(page, _)| page).collect())
+fn is_there(memory: &[u8], range: &Range<usize>) -> bool {
+    let first = memory.get(range.start..range.start + PAGE_BYTES);
+    first.and_then(pages::resident).is_some_and(|pages| !pages.is_empty())
 }
 
 /// Neighbouring pages as ranges of bytes.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use wasmtime::{InstancePre, Linker, Module, Store};
+use wasmtime::{InstancePre, Linker, Memory, Module, Store};
 use wasmtime_wizer::Wizer;
 
 use super::engine::{Engine, base_config};
@@ -47,6 +47,8 @@ pub struct Image {
     source: ImageSource,
     instance: InstancePre<Guest>,
     interrupt_cell: Arc<InterruptCell>,
+    /// A first instance, in which no guest code ever runs: its memory is what sessions are compared with.
+    pristine: Option<(Store<Guest>, Memory)>,
     /// What a first cell writes to; known once one has been watched.
     hot: OnceLock<HotPages>,
 }
@@ -127,8 +129,10 @@ impl Image {
         let module = unsafe { Module::deserialize_file(engine.wasmtime(), compiled) }.map_err(failed)?;
         let instance = linker(engine.wasmtime()).and_then(|linker| linker.instantiate_pre(&module)).map_err(failed)?;
         let (engine, interrupt_cell, hot) = (engine.clone(), Arc::default(), OnceLock::new());
-        let mut image = Self { engine, source, instance, interrupt_cell, hot };
-        image.interrupt_cell = Arc::new(image.read_abi().map_err(failed)?);
+        let mut image = Self { engine, source, instance, interrupt_cell, pristine: None, hot };
+        let (cell, store, memory) = image.read_abi().map_err(failed)?;
+        image.interrupt_cell = Arc::new(cell);
+        image.pristine = Some((store, memory));
         Ok(Arc::new(image))
     }
 
@@ -173,7 +177,7 @@ impl Image {
     }
 
     /// Reads the ABI's words out of a first instance, before any guest code has run in it.
-    fn read_abi(&self) -> wasmtime::Result<InterruptCell> {
+    fn read_abi(&self) -> wasmtime::Result<(InterruptCell, Store<Guest>, Memory)> {
         let guest = self.source.guest(self.source.scratch_tree(), Arc::default(), usize::MAX);
         let mut store = Store::new(self.engine.wasmtime(), guest);
         let instance = blocking::wait(self.instance.instantiate_async(&mut store))??;
@@ -188,12 +192,19 @@ impl Image {
                 .ok_or_else(|| wasmtime::Error::msg(format!("the module exports no address {name}")))
         };
         let (abi, cell) = (address("sandpool_abi")?, address("sandpool_interrupt_cell")?);
-        let memory = memory.data(&store);
-        let version = memory.get(abi as usize..abi as usize + 4);
+        let bytes = memory.data(&store);
+        let version = bytes.get(abi as usize..abi as usize + 4);
         if version != Some(&ABI_VERSION.to_le_bytes()[..]) {
             return Err(wasmtime::Error::msg("the module speaks another version of the guest ABI"));
         }
-        InterruptCell::read(memory, cell).ok_or_else(|| wasmtime::Error::msg("the interrupt cell is unsound"))
+        let cell = InterruptCell::read(bytes, cell);
+        let cell = cell.ok_or_else(|| wasmtime::Error::msg("the interrupt cell is unsound"))?;
+        Ok((cell, store, memory))
+    }
+
+    /// The memory that every session begins with.
+    pub(super) fn pristine(&self) -> &[u8] {
+        self.pristine.as_ref().map_or(&[], |(store, memory)| memory.data(store))
     }
 
     /// The smallest memory limit with which a session can be made, in bytes.

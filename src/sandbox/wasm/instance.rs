@@ -10,7 +10,7 @@ use super::guest::{Guest, Run};
 use super::image::Image;
 use super::interrupt::{self, GRACE, Watch};
 use super::meter::{CpuMeter, Metered};
-use super::wasi::GuestExit;
+use super::wasi::{GuestExit, WasiState};
 use crate::files::Tree;
 use crate::sandbox::event::GuestError;
 use crate::sandbox::{Exit, Limits, Output, Report, SandboxError, Usage};
@@ -83,6 +83,24 @@ impl WasmSandbox {
     /// The linear memory.
     pub(super) fn memory(&self) -> &[u8] {
         self.memory.data(&self.store)
+    }
+
+    pub(super) fn memory_mut(&mut self) -> &mut [u8] {
+        self.memory.data_mut(&mut self.store)
+    }
+
+    /// Makes the memory larger by so many WebAssembly pages.
+    pub(super) async fn grow(&mut self, pages: u64) -> Result<(), SandboxError> {
+        let grown = self.memory.grow_async(&mut self.store, pages).await;
+        grown.map(drop).map_err(|e| SandboxError::new("growing a sandbox's memory", e))
+    }
+
+    pub(super) fn wasi(&self) -> &WasiState {
+        &self.store.data().wasi
+    }
+
+    pub(super) fn wasi_mut(&mut self) -> &mut WasiState {
+        &mut self.store.data_mut().wasi
     }
 
     /// Size of the linear memory, in bytes.

@@ -1,10 +1,11 @@
-//! All of wasmtime: engines, images, the sandbox that runs a guest, its limits and its interruption.
+//! All of wasmtime: engines, images, the sandbox that runs a guest, its limits, its interruption, and its state as values.
 //!
 //! Sandboxes are core modules with WASI preview 1 on the session's own file tree: no components, no threads, no
 //! sockets, no host directory.
 
 mod blocking;
 mod cached;
+mod capture;
 mod emit;
 mod engine;
 mod guest;
@@ -13,10 +14,12 @@ mod image;
 mod instance;
 mod interrupt;
 mod meter;
+mod pages;
 pub mod wasi;
 mod workers;
 
 pub use cached::{image, is_made};
+pub use capture::GuestState;
 pub use engine::{Engine, EngineSettings};
 pub use image::{Image, ImageSource};
 pub use instance::WasmSandbox;

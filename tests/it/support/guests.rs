@@ -108,6 +108,11 @@ impl Guest {
         self.sandbox.as_ref().expect("it is between runs").tree().clone()
     }
 
+    /// The sandbox, between runs.
+    pub fn sandbox(&self) -> &WasmSandbox {
+        self.sandbox.as_ref().expect("it is between runs")
+    }
+
     /// Runs a cell with the given limits, on a guest thread.
     pub async fn run_within(&mut self, code: &str, limits: Limits, stop: CancellationToken) -> Ran {
         let mut sandbox = self.sandbox.take().expect("it is between runs");

@@ -27,6 +27,8 @@ pub struct WasiState {
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
+    /// What the clock showed when the guest was made: not zero where its state was restored.
+    showed: Duration,
     /// The beginning of the run under way.
     run_started: Option<Instant>,
     /// What earlier runs took, sleep included.
@@ -37,7 +39,13 @@ pub(super) struct Clock {
 impl WasiState {
     /// The state of a guest with these files and environment variables (no arguments). Descriptors 0 to 3 are open.
     pub fn new(tree: Tree, environment: Arc<[(String, String)]>) -> Self {
-        let clock = Clock { started: Instant::now(), run_started: None, ran: Duration::ZERO, slept: Duration::ZERO };
+        let clock = Clock {
+            started: Instant::now(),
+            showed: Duration::ZERO,
+            run_started: None,
+            ran: Duration::ZERO,
+            slept: Duration::ZERO,
+        };
         Self {
             tree,
             environment,
@@ -86,6 +94,18 @@ impl WasiState {
         &self.descriptors
     }
 
+    /// What of it belongs to the session: open descriptors, and the moment that the monotonic clock shows.
+    pub fn capture(&self) -> (Descriptors, Duration) {
+        (self.descriptors.clone(), self.clock.showed + self.clock.started.elapsed())
+    }
+
+    /// Goes on where a captured state was. The tree must be a fork of the one that the descriptors belong to: it counts
+    /// what is open. The clock never goes back.
+    pub fn restore(&mut self, descriptors: Descriptors, showed: Duration) {
+        self.descriptors = descriptors;
+        self.clock.showed = showed;
+    }
+
     pub(super) fn emit(&self, stream: Stream, bytes: &[u8]) {
         if let Some(output) = &self.output {
             output.text(stream, bytes);
@@ -112,7 +132,7 @@ impl Drop for WasiState {
 impl Clock {
     /// Nanoseconds since the guest was made.
     pub fn monotonic(&self) -> u64 {
-        nanoseconds(self.started.elapsed())
+        nanoseconds(self.showed + self.started.elapsed())
     }
 
     /// Nanoseconds that the guest has been running, sleep excluded. An upper bound: waiting for a guest thread counts.
