@@ -47,7 +47,9 @@ def _arguments(name):
 
 
 def _end_with_stdin():
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread that waits there is fatal when the program ends.
+    while os.read(0, 4096):
+        pass
     os.killpg(os.getpgrp(), signal.SIGTERM)
 
 
