@@ -21,6 +21,7 @@ mod isolation;
 mod javascript;
 mod limits;
 mod process;
+mod science;
 mod sessions;
 mod snapshots;
 mod structure;

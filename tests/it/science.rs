@@ -1,0 +1,131 @@
+//! The full edition of Python, end to end: the cells that generated code is made of, over HTTP, with files up and down.
+//!
+//! Building the edition takes the better part of an hour, so these run where it is built (`sandpool interpreter build`), and
+//! everywhere with `SANDPOOL_TEST_FULL=1`, which builds it. A run that leaves them out says so.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use sandpool::config;
+use sandpool::interpreter::{Cache, Recipe};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::support::gateway::Gateway;
+use crate::support::http::multipart;
+
+const POOL: &str = "
+[[pool]]
+name = 'python'
+edition = 'full'
+ready_session_instances = 1
+";
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    code: String,
+    #[serde(default)]
+    upload: BTreeMap<String, String>,
+    #[serde(default)]
+    stdout_contains: Vec<String>,
+    /// The answer's value is an image.
+    #[serde(default)]
+    image: bool,
+    /// Files that the cell makes, with the hexadecimal bytes that they begin with.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+}
+
+/// The gateway with the full edition, where it is to be tested.
+fn full() -> Option<Gateway> {
+    let editions = Recipe::editions("python").expect("there is a recipe for python");
+    let full = editions.last().expect("it has an edition");
+    let built = Cache::new(config::default_cache_dir()).find(full).is_some();
+    if full.edition.is_none() || !(built || std::env::var_os("SANDPOOL_TEST_FULL").is_some()) {
+        eprintln!("left out: {} is not built; SANDPOOL_TEST_FULL=1 builds and tests it", full.title());
+        return None;
+    }
+    Some(Gateway::configured(POOL))
+}
+
+#[test]
+fn the_cells_that_models_write_work_end_to_end() {
+    let Some(gateway) = full() else { return };
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cells/science.json");
+    let cases: Vec<Case> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(cases.len() >= 20);
+    let mut problems = String::new();
+    for (number, case) in cases.iter().enumerate() {
+        for problem in check(&gateway, &format!("case-{number}"), case) {
+            writeln!(problems, "{}: {problem}", case.name).unwrap();
+        }
+    }
+    assert!(problems.is_empty(), "{problems}");
+}
+
+fn check(gateway: &Gateway, session: &str, case: &Case) -> Vec<String> {
+    let pool = gateway.pool_url("python");
+    let query = format!("identifier={session}&api-version=2025-10-02-preview");
+    for (name, content) in &case.upload {
+        let body = multipart(&[(&format!("name=\"file\"; filename=\"{name}\""), content.as_bytes())]);
+        let upload = ureq::post(format!("{pool}/files?{query}")).content_type("multipart/form-data; boundary=xyz");
+        upload.send(&body[..]).expect("the upload is taken");
+    }
+    let mut answer = ureq::post(format!("{pool}/executions?{query}"))
+        .send_json(json!({ "code": case.code, "timeoutInSeconds": 120 }))
+        .expect("an answer");
+    let answer: Value = answer.body_mut().with_config().limit(64 << 20).read_json().expect("JSON");
+    let mut problems = Vec::new();
+    if answer["status"] != "Succeeded" {
+        problems.push(format!("{}: {}", answer["status"], answer["result"]["stderr"]));
+    }
+    let stdout = answer["result"]["stdout"].as_str().unwrap_or_default();
+    let missing = case.stdout_contains.iter().filter(|part| !stdout.contains(part.as_str()));
+    problems.extend(missing.map(|part| format!("stdout lacks {part:?}: {stdout:?}")));
+    if case.image && answer["result"]["executionResult"]["type"] != "image" {
+        problems.push(format!("no image: {}", answer["result"]["executionResult"]));
+    }
+    for (name, magic) in &case.files {
+        let told =
+            answer["files"].as_array().is_some_and(|files| files.iter().any(|file| file["name"] == name.as_str()));
+        if !told {
+            problems.push(format!("{name} is not told of: {}", answer["files"]));
+            continue;
+        }
+        let mut file = ureq::get(format!("{pool}/files/{name}/content?{query}")).call().expect("the file is there");
+        let content = file.body_mut().with_config().limit(64 << 20).read_to_vec().expect("its content");
+        let begins: String = content.iter().take(magic.len() / 2).map(|byte| format!("{byte:02x}")).collect();
+        if begins != *magic {
+            problems.push(format!("{name} begins with {begins}, not {magic}"));
+        }
+    }
+    problems
+}
+
+#[test]
+fn the_list_of_packages_is_what_can_be_imported() {
+    let Some(gateway) = full() else { return };
+    let pool = gateway.pool_url("python");
+    let metadata: Value = ureq::get(format!("{pool}/metadata")).call().unwrap().body_mut().read_json().unwrap();
+    let names: Vec<String> = metadata["preInstalledPackages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| package["name"].as_str().unwrap().to_lowercase())
+        .collect();
+    for wanted in ["numpy", "pandas", "matplotlib", "pillow", "lxml", "openpyxl", "sympy", "requests", "seaborn"] {
+        assert!(names.iter().any(|name| name == wanted), "{wanted} is missing: {names:?}");
+    }
+    let code = "import importlib.metadata as m, importlib\nbad = []\n\
+                for d in m.distributions():\n    top = (d.read_text('top_level.txt') or '').split()\n    for n in top:\n\
+                \x20       if n.startswith('_') or '/' in n: continue\n        try: importlib.import_module(n)\n\
+                \x20       except Exception as e: bad.append((d.name, n, repr(e)))\nprint(bad)";
+    let answer = ureq::post(format!("{pool}/executions?identifier=imports"))
+        .send_json(json!({ "code": code, "timeoutInSeconds": 200 }))
+        .unwrap()
+        .body_mut()
+        .read_json::<Value>()
+        .unwrap();
+    assert_eq!(answer["result"]["stdout"], "[]\n", "{answer}");
+}
