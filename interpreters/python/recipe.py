@@ -34,7 +34,7 @@ def cook(build, manifest):
     library = build.step("cpython", cpython.library, cpython=source, native=native, compiler=compiler)
     built_in = build.step("extensions", extensions.extensions, cpython=source, library=library, libraries=libraries,
                           compiler=compiler)
-    reactor = build.step("reactor", link.reactor, code=[shared_compile], guest_sources=sorted((HERE / "guest").glob("*.[ch]")),
+    reactor = build.step("reactor", link.reactor, code=[shared_compile], sources=recipe.guest_sources(HERE / "guest"),
                          cpython=source, library=library, archives=[built_in, *libraries], compiler=compiler)
     base = build.step("base", layer.tree, code=[shared_layer], guest=HERE / "guest/site", cpython=source, library=library,
                       native=native, wheels=wheels, manifest={"name": manifest["name"], "version": manifest["version"]})

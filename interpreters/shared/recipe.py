@@ -52,6 +52,11 @@ def pinned(manifest, *kinds):
     return [source for source in manifest["source"] if source["kind"] in kinds]
 
 
+def guest_sources(*folders):
+    """The C files and headers of an interpreter's guest, after those that all guests share (guest/ here)."""
+    return [path for folder in (HERE / "guest", *folders) for path in sorted(folder.glob("*.[ch]"))]
+
+
 def compiler(build):
     """Two steps: the toolchain and the C library. All interpreters have them in common."""
     sources = tomllib.loads((HERE / "sources.toml").read_text())["source"]

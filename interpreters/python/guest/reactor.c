@@ -11,18 +11,7 @@
 #include "interrupt.h"
 #include "module.h"
 #include "output.h"
-
-#define EXPORT(name) __attribute__((export_name(#name))) name
-
-enum operation { PREPARE = 0, CELL = 1, RESEED = 2 };
-enum status { FINISHED = 0, RAISED = 1 };
-
-/* The version of the ABI, by address. */
-const uint32_t sandpool_abi = 1;
-
-/* Most cells fit here; a page or two of memory that is touched anyway. */
-static char small_request[8192];
-static char *large_request;
+#include "request.h"
 
 static PyObject *prepare_session, *reseed_session, *run_cell;
 
@@ -122,18 +111,6 @@ EXPORT(sandpool_init)(void)
     sandpool_flush();
 }
 
-void *
-EXPORT(sandpool_request)(uint32_t length)
-{
-    free(large_request);
-    large_request = NULL;
-    if (length <= sizeof(small_request)) {
-        return small_request;
-    }
-    large_request = malloc(length);
-    return large_request;
-}
-
 /* The last resort: the code that would have told of the exception has failed itself, most often for want of memory. */
 static enum status
 report_failure(void)
@@ -150,10 +127,8 @@ report_failure(void)
 static PyObject *
 call_cell(uint32_t length)
 {
-    const char *source = large_request ? large_request : small_request;
-    PyObject *text = PyUnicode_DecodeUTF8(source, (Py_ssize_t)length, "replace");
-    free(large_request);
-    large_request = NULL;
+    PyObject *text = PyUnicode_DecodeUTF8(sandpool_source(), (Py_ssize_t)length, "replace");
+    sandpool_source_read();
     if (text == NULL) {
         return NULL;
     }
