@@ -1,0 +1,3 @@
+import fs from 'sandpool:node/fs';
+
+export default fs.promises;
