@@ -1,0 +1,1 @@
+// Deliberately empty: only the vendored C sources of the dependencies are used.
