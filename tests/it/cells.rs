@@ -1,13 +1,15 @@
-//! The corpus of `interpreters/python/guest/tests/cells.json`, replayed on the real image: what cells mean.
+//! The corpora of `interpreters/*/guest/tests/cells.json`, replayed on the real images: what cells mean.
+//! `interpreters/shared/tests/README.md` says what their entries mean.
 
 use std::fmt::Write as _;
 
+use sandpool::interpreter::Recipe;
 use sandpool::sandbox::output::Stream;
 use sandpool::sandbox::{Event, GuestError, Output};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::support::guests::{Guest, Ran};
+use crate::support::guests::{Guest, Ran, image_of};
 
 #[derive(Deserialize)]
 struct Case {
@@ -16,17 +18,19 @@ struct Case {
 }
 
 #[tokio::test]
-async fn cells_do_what_the_corpus_says() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/interpreters/python/guest/tests/cells.json");
-    let cases: Vec<Case> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert!(cases.len() > 40, "the corpus is there");
+async fn cells_do_what_the_corpora_say() {
     let mut problems = String::new();
-    for case in cases {
-        let mut guest = Guest::new().await;
-        for cell in &case.cells {
-            let ran = guest.run(cell["code"].as_str().unwrap()).await;
-            for problem in check(cell, &ran) {
-                writeln!(problems, "{}: {problem}\n  after {}", case.name, cell["code"]).unwrap();
+    for interpreter in Recipe::names() {
+        let path = format!("{}/interpreters/{interpreter}/guest/tests/cells.json", env!("CARGO_MANIFEST_DIR"));
+        let cases: Vec<Case> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert!(cases.len() > 15, "the corpus of {interpreter} is there");
+        for case in cases {
+            let mut guest = Guest::on(image_of(&interpreter)).await;
+            for cell in &case.cells {
+                let ran = guest.run(cell["code"].as_str().unwrap()).await;
+                for problem in check(cell, &ran) {
+                    writeln!(problems, "{interpreter}: {}: {problem}\n  after {}", case.name, cell["code"]).unwrap();
+                }
             }
         }
     }
@@ -55,6 +59,12 @@ fn check(cell: &Map<String, Value>, ran: &Ran) -> Vec<String> {
                 "stdout" => Some(ran.stdout()),
                 "stderr" => Some(stderr(ran)),
                 "result" => ran.result().map(str::to_owned),
+                "html" => shown(ran, "text/html").and_then(|html| html.as_str().map(str::to_owned)),
+                "json" => {
+                    let got = shown(ran, "application/json").cloned();
+                    let wanted = Some(wanted).filter(|wanted| !wanted.is_null());
+                    return (got.as_ref() != wanted).then(|| format!("json: wanted {wanted:?}, got {got:?}"));
+                }
                 "error" => error.map(|error| error.name.clone()),
                 "error_value" => error.map(|error| error.value.clone()),
                 "traceback" => Some(traceback.clone()),
@@ -80,6 +90,11 @@ fn check(cell: &Map<String, Value>, ran: &Ran) -> Vec<String> {
 
 fn holds(got: &Option<String>, part: &Value) -> bool {
     got.as_deref().unwrap_or("").contains(part.as_str().unwrap())
+}
+
+/// The result event in one of its forms.
+fn shown<'a>(ran: &'a Ran, mime: &str) -> Option<&'a Value> {
+    ran.events.iter().find_map(|e| if let Event::Result(shown) = e { shown.data.get(mime) } else { None })
 }
 
 fn stderr(ran: &Ran) -> String {

@@ -1,6 +1,7 @@
 //! The real image, and sandboxes on it, without a socket in between.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use sandpool::config;
@@ -17,27 +18,34 @@ pub const LIMITS: Limits = Limits { wall: Duration::from_secs(60), cpu: None, fu
 
 /// The real Python image. The first call on a machine builds the interpreter, which takes minutes.
 pub fn image() -> Arc<Image> {
-    static IMAGE: OnceLock<Arc<Image>> = OnceLock::new();
-    IMAGE.get_or_init(|| load_elsewhere(false)).clone()
+    image_of("python")
 }
 
-/// The same on an engine that meters fuel.
+/// The real image of an interpreter.
+pub fn image_of(interpreter: &str) -> Arc<Image> {
+    static IMAGES: Mutex<BTreeMap<String, Arc<Image>>> = Mutex::new(BTreeMap::new());
+    let mut images = IMAGES.lock().expect("nothing panics with it but what fails the tests anyway");
+    images.entry(interpreter.to_owned()).or_insert_with(|| load_elsewhere(interpreter, false)).clone()
+}
+
+/// Python on an engine that meters fuel.
 pub fn metered_image() -> Arc<Image> {
     static IMAGE: OnceLock<Arc<Image>> = OnceLock::new();
-    IMAGE.get_or_init(|| load_elsewhere(true)).clone()
+    IMAGE.get_or_init(|| load_elsewhere("python", true)).clone()
 }
 
 /// On a thread of its own: taking an image blocks, which is forbidden on the threads of an async runtime.
-fn load_elsewhere(metered: bool) -> Arc<Image> {
-    std::thread::spawn(move || load(metered).0).join().expect("the image can be loaded")
+fn load_elsewhere(interpreter: &str, metered: bool) -> Arc<Image> {
+    let interpreter = interpreter.to_owned();
+    std::thread::spawn(move || load(&interpreter, metered).0).join().expect("the image can be loaded")
 }
 
 /// The image with what is installed in it.
-pub fn load(metered: bool) -> (Arc<Image>, Packages) {
+pub fn load(interpreter: &str, metered: bool) -> (Arc<Image>, Packages) {
     let cache = Cache::new(config::default_cache_dir());
     let progress = |line: &str| eprintln!("{line}");
     let _lock = cache.lock(|| progress("waiting for another build to finish")).expect("the cache can be locked");
-    let recipe = Recipe::named("python").expect("there is a recipe for python");
+    let recipe = Recipe::named(interpreter).expect("there is a recipe");
     let built = interpreter::build(&cache, &recipe, &progress).expect("the interpreter can be built");
     let engine = Engine::new(EngineSettings { slots: 64, memory_bytes: 1 << 30, metered }).expect("an engine");
     let image = wasm::image(&engine, &built, &progress).expect("the image can be made");
