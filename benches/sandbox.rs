@@ -13,16 +13,17 @@ use sandpool::sandbox::{Exit, Limits, Output};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-const CELL: &str = "print(1)";
+/// What each interpreter prints a number with.
+const CELLS: [(&str, &str); 2] = [("python", "print(1)"), ("javascript", "console.log(1)")];
 const MEMORY_BYTES: u64 = 1 << 30;
 const FILES: FileLimits = FileLimits { total_bytes: 1 << 30, file_bytes: 1 << 30, count: 10_000 };
 const LIMITS: Limits = Limits { wall: Duration::from_secs(60), cpu: None, fuel: None, output_bytes: 1 << 20 };
 
-fn image() -> Arc<Image> {
+fn image(interpreter: &str) -> Arc<Image> {
     let cache = Cache::new(config::default_cache_dir());
     let progress = |line: &str| eprintln!("{line}");
     let _lock = cache.lock(|| progress("waiting for another build")).expect("the cache can be locked");
-    let recipe = Recipe::named("python").expect("there is a recipe");
+    let recipe = Recipe::named(interpreter).expect("there is a recipe");
     let built = interpreter::build(&cache, &recipe, &progress).expect("it can be built");
     let engine =
         Engine::new(EngineSettings { slots: 300, memory_bytes: MEMORY_BYTES, metered: false }).expect("an engine");
@@ -41,17 +42,23 @@ async fn ready(image: &Arc<Image>) -> WasmSandbox {
     sandbox
 }
 
-async fn run(sandbox: &mut WasmSandbox) {
+async fn run(sandbox: &mut WasmSandbox, cell: &str) {
     let output = Arc::new(Output::new(LIMITS.output_bytes));
-    let report = sandbox.run(CELL, LIMITS, output.clone(), CancellationToken::new()).await;
+    let report = sandbox.run(cell, LIMITS, output.clone(), CancellationToken::new()).await;
     assert_eq!(report.exit, Exit::Finished);
     assert_eq!(output.take().0.len(), 1);
 }
 
-fn sandbox(c: &mut Criterion) {
+fn sandboxes(c: &mut Criterion) {
+    for (interpreter, cell) in CELLS {
+        sandbox(c, interpreter, cell);
+    }
+}
+
+fn sandbox(c: &mut Criterion, interpreter: &str, cell: &str) {
     let runtime = Runtime::new().expect("a runtime");
-    let image = image();
-    let mut group = c.benchmark_group("sandbox");
+    let image = image(interpreter);
+    let mut group = c.benchmark_group(interpreter);
     group.bench_function("instantiate", |b| {
         b.iter_batched(|| (), |()| runtime.block_on(bare(&image)), BatchSize::PerIteration);
     });
@@ -60,7 +67,7 @@ fn sandbox(c: &mut Criterion) {
             timed(rounds, || runtime.block_on(bare(&image)), |s| runtime.block_on(s.prepare()).expect("prepared"))
         });
     });
-    group.bench_function("cold: instantiate, reseed, print(1)", |b| {
+    group.bench_function("cold: instantiate, reseed, print 1", |b| {
         b.iter_custom(|rounds| {
             timed(
                 rounds,
@@ -69,17 +76,17 @@ fn sandbox(c: &mut Criterion) {
                     runtime.block_on(async {
                         let mut sandbox = bare(&image).await;
                         sandbox.reseed().await.expect("it can be reseeded");
-                        run(&mut sandbox).await
+                        run(&mut sandbox, cell).await
                     });
                 },
             )
         });
     });
-    group.bench_function("fresh: print(1) in a ready session", |b| {
-        b.iter_custom(|rounds| timed(rounds, || runtime.block_on(ready(&image)), |s| runtime.block_on(run(s))));
+    group.bench_function("fresh: print 1 in a ready session", |b| {
+        b.iter_custom(|rounds| timed(rounds, || runtime.block_on(ready(&image)), |s| runtime.block_on(run(s, cell))));
     });
     let mut warm = runtime.block_on(ready(&image));
-    group.bench_function("warm: print(1) again", |b| b.iter(|| runtime.block_on(run(&mut warm))));
+    group.bench_function("warm: print 1 again", |b| b.iter(|| runtime.block_on(run(&mut warm, cell))));
     group.finish();
 }
 
@@ -96,5 +103,5 @@ fn timed<T, R>(rounds: u64, mut make: impl FnMut() -> T, mut work: impl FnMut(&m
     total
 }
 
-criterion_group!(benches, sandbox);
+criterion_group!(benches, sandboxes);
 criterion_main!(benches);
