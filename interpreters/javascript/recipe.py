@@ -19,9 +19,11 @@ from shared import compile as shared_compile, fetch, layer as shared_layer, reci
 def cook(build, manifest):
     """All steps, in the order in which they need each other."""
     compiler = recipe.compiler(build)
-    crates = build.step("crates", fetch.crates, pinned=True, project=HERE / "crates", sources=recipe.pinned(manifest, "crate"))
+    crates = build.step("crates", fetch.crates, pinned=True, project=HERE / "crates",
+                        sources=recipe.pinned(manifest, "crate"))
     library = build.step("library", javascript.library, code=[stack], crates=crates, compiler=compiler)
-    engine = build.step("engine", javascript.engine, code=[stack], guest=HERE / "guest/engine", crates=crates, compiler=compiler)
+    engine = build.step("engine", javascript.engine, code=[stack], guest=HERE / "guest/engine", crates=crates,
+                        compiler=compiler)
     reactor = build.step("reactor", javascript.reactor, code=[shared_compile], sources=recipe.guest_sources(HERE / "guest"),
                          headers=HERE / "guest/engine", crates=crates, engine=engine, library=library, compiler=compiler)
     base = build.step("base", javascript.tree, code=[shared_layer], lib=HERE / "guest/lib",

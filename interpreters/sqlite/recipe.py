@@ -19,7 +19,8 @@ from shared import compile as shared_compile, fetch, layer as shared_layer, reci
 def cook(build, manifest):
     """All steps, in the order in which they need each other."""
     compiler = recipe.compiler(build)
-    crates = build.step("crates", fetch.crates, pinned=True, project=HERE / "crates", sources=recipe.pinned(manifest, "crate"))
+    crates = build.step("crates", fetch.crates, pinned=True, project=HERE / "crates",
+                        sources=recipe.pinned(manifest, "crate"))
     library = build.step("library", sqlite.library, crates=crates, compiler=compiler)
     reactor = build.step("reactor", sqlite.reactor, code=[shared_compile], sources=recipe.guest_sources(HERE / "guest"),
                          crates=crates, library=library, compiler=compiler)

@@ -25,6 +25,7 @@ mod science;
 mod sessions;
 mod snapshots;
 mod structure;
+mod test262;
 mod wasi;
 mod wasi_differential;
 mod wasi_guest;

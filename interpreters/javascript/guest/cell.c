@@ -61,9 +61,9 @@ report_plainly(JSContext *context, JSValueConst error)
         name_text = message_text = NULL;
     }
     char event[512];
-    const char *shown_name = name_text ? name_text : "InternalError", *shown = message_text ? message_text : "out of memory";
-    int length = snprintf(event, sizeof(event), "{\"name\":\"%.60s\",\"value\":\"%.100s\",\"traceback\":[\"%.60s: %.100s\"]}",
-                          shown_name, shown, shown_name, shown);
+    const char *kind = name_text ? name_text : "InternalError", *what = message_text ? message_text : "out of memory";
+    const char *form = "{\"name\":\"%.60s\",\"value\":\"%.100s\",\"traceback\":[\"%.60s: %.100s\"]}";
+    int length = snprintf(event, sizeof(event), form, kind, what, kind, what);
     sandpool_send(ERROR, event, (size_t)length);
     JS_FreeCString(context, name_text);
     JS_FreeCString(context, message_text);

@@ -205,7 +205,8 @@ NATIVE(transfer)
     int64_t position;
     size_t length;
     uint8_t *bytes = JS_GetUint8Array(context, &length, arguments[1]);
-    if (bytes == NULL || JS_ToInt32(context, &descriptor, arguments[0]) < 0 || JS_ToInt64(context, &position, arguments[2]) < 0) {
+    if (bytes == NULL || JS_ToInt32(context, &descriptor, arguments[0]) < 0
+        || JS_ToInt64(context, &position, arguments[2]) < 0) {
         return JS_EXCEPTION;
     }
     int writes = JS_ToBool(context, arguments[3]);

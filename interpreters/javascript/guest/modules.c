@@ -97,7 +97,8 @@ wrap(JSContext *context, const char *name, JSValue values)
     JSModuleDef *module = JS_NewCModule(context, name, export_values);
     JSPropertyEnum *names;
     uint32_t count;
-    if (module == NULL || JS_GetOwnPropertyNames(context, &names, &count, values, JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY) < 0) {
+    int flags = JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY;
+    if (module == NULL || JS_GetOwnPropertyNames(context, &names, &count, values, flags) < 0) {
         JS_FreeValue(context, values);
         return NULL;
     }

@@ -32,7 +32,8 @@ die(const char *doing)
     abort();
 }
 
-/* Evaluate `sandpool:main`; it finds the native functions in a global, which is taken away again, and leaves its hooks there. */
+/* Evaluate `sandpool:main`. It finds the native functions in a global, which is taken away again, and leaves its hooks
+ * there. */
 static void
 start_library(void)
 {

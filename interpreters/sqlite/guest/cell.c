@@ -66,7 +66,8 @@ sandpool_fail(const char *name, const char *message, const char *text, int offse
     text_say(&line, message);
     text_json(&event, line.bytes, line.length);
     text_say(&event, "]}");
-    static const char plain[] = "{\"name\":\"SQLITE_NOMEM\",\"value\":\"out of memory\",\"traceback\":[\"SQLITE_NOMEM: out of memory\"]}";
+    static const char plain[] = "{\"name\":\"SQLITE_NOMEM\",\"value\":\"out of memory\","
+                                "\"traceback\":[\"SQLITE_NOMEM: out of memory\"]}";
     if (event.failed || line.failed) {
         sandpool_send(ERROR, plain, sizeof(plain) - 1);
     }

@@ -32,21 +32,27 @@ query(sqlite3 *database, const char *sql, const char *argument)
 static int
 tables(sqlite3 *database, const char *pattern)
 {
-    return query(database, "SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%%' ESCAPE '\\'"
-                           " AND name LIKE %Q ORDER BY name", pattern);
+    return query(database,
+                 "SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view')"
+                 " AND name NOT LIKE 'sqlite\\_%%' ESCAPE '\\' AND name LIKE %Q ORDER BY name",
+                 pattern);
 }
 
 static int
 indexes(sqlite3 *database, const char *pattern)
 {
-    return query(database, "SELECT name, tbl_name AS \"table\" FROM sqlite_schema WHERE type = 'index' AND tbl_name LIKE %Q ORDER BY name", pattern);
+    return query(database,
+                 "SELECT name, tbl_name AS \"table\" FROM sqlite_schema WHERE type = 'index' AND tbl_name LIKE %Q"
+                 " ORDER BY name",
+                 pattern);
 }
 
 static int
 schema(sqlite3 *database, const char *pattern)
 {
     sqlite3_stmt *statement;
-    const char *sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND tbl_name LIKE ? ORDER BY tbl_name, type DESC, name";
+    const char *sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND tbl_name LIKE ?"
+                      " ORDER BY tbl_name, type DESC, name";
     if (sqlite3_prepare_v2(database, sql, -1, &statement, NULL) != SQLITE_OK) {
         return complain(sqlite3_errmsg(database));
     }
@@ -70,8 +76,8 @@ copy(sqlite3 *database, const char *path, int to_file)
     int status = sqlite3_open_v2(path, &file, flags, NULL);
     sqlite3_backup *backup = NULL;
     if (status == SQLITE_OK) {
-        backup = to_file ? sqlite3_backup_init(file, "main", database, "main") : sqlite3_backup_init(database, "main", file, "main");
-        sqlite3 *target = to_file ? file : database;
+        sqlite3 *target = to_file ? file : database, *source = to_file ? database : file;
+        backup = sqlite3_backup_init(target, "main", source, "main");
         status = backup ? sqlite3_backup_step(backup, -1) : sqlite3_errcode(target);
         sqlite3_backup_finish(backup);
     }

@@ -138,7 +138,11 @@ table_row(struct table *table, sqlite3_stmt *statement)
 static struct cell
 visible(const struct cell *cell)
 {
-    struct cell part = {.text = cell->text ? cell->text : "NULL", .length = cell->text ? cell->length : 4, .type = cell->type};
+    struct cell part = *cell;
+    if (part.text == NULL) {
+        part.text = "NULL";
+        part.length = 4;
+    }
     const char *end = memchr(part.text, '\n', part.length);
     part.length = end ? (size_t)(end - part.text) : part.length;
     if (part.length > MOST_WIDE) {
@@ -151,7 +155,8 @@ visible(const struct cell *cell)
 }
 
 static void
-rule(struct text *text, const struct table *table, const size_t *widths, const char *left, const char *middle, const char *right)
+rule(struct text *text, const struct table *table, const size_t *widths, const char *left, const char *middle,
+     const char *right)
 {
     for (int i = 0; i < table->columns; i++) {
         text_say(text, i == 0 ? left : middle);

@@ -15,20 +15,60 @@ import url from 'sandpool:node/url';
 import util from 'sandpool:node/util';
 import { methods as console } from 'sandpool:console';
 
-const modules = new Map(Object.entries({
-    assert, 'assert/strict': assert.strict, buffer, console, crypto, events, fs, 'fs/promises': fs.promises, os, path, 'path/posix': path,
-    perf_hooks, process, querystring, timers, 'timers/promises': timersPromises, url, util,
-}));
+const modules = new Map(
+    Object.entries({
+        assert,
+        'assert/strict': assert.strict,
+        buffer,
+        console,
+        crypto,
+        events,
+        fs,
+        'fs/promises': fs.promises,
+        os,
+        path,
+        'path/posix': path,
+        perf_hooks,
+        process,
+        querystring,
+        timers,
+        'timers/promises': timersPromises,
+        url,
+        util,
+    }),
+);
 
 const NETWORK = 'this pool has no network';
 const PROCESSES = 'WebAssembly has no processes or threads';
 
 /** Modules that Node has and this guest cannot have, with the reason. */
-const missing = new Map(Object.entries({
-    http: NETWORK, https: NETWORK, http2: NETWORK, net: NETWORK, tls: NETWORK, dgram: NETWORK, dns: NETWORK,
-    child_process: PROCESSES, cluster: PROCESSES, worker_threads: PROCESSES,
-    readline: 'there is no standard input', repl: 'there is no standard input', tty: 'there is no terminal',
-    async_hooks: '', diagnostics_channel: '', inspector: '', module: '', stream: '', string_decoder: '', v8: '', vm: '', zlib: '', test: '', sqlite: '',
-}));
+const missing = new Map(
+    Object.entries({
+        http: NETWORK,
+        https: NETWORK,
+        http2: NETWORK,
+        net: NETWORK,
+        tls: NETWORK,
+        dgram: NETWORK,
+        dns: NETWORK,
+        child_process: PROCESSES,
+        cluster: PROCESSES,
+        worker_threads: PROCESSES,
+        readline: 'there is no standard input',
+        repl: 'there is no standard input',
+        tty: 'there is no terminal',
+        async_hooks: '',
+        diagnostics_channel: '',
+        inspector: '',
+        module: '',
+        stream: '',
+        string_decoder: '',
+        v8: '',
+        vm: '',
+        zlib: '',
+        test: '',
+        sqlite: '',
+    }),
+);
 
 export default { modules, missing, names: [...modules.keys()].filter((name) => !name.includes('/')) };

@@ -12,7 +12,7 @@ let number = 0;
 const sources = new Map();
 const SOURCES_KEPT = 20;
 
-/** `[name, text, isAsync, ...]`: the ways of reading the cell; the first that compiles is taken, the last one's error told. */
+/** `[name, text, isAsync, ...]`: ways to read the cell. The first that compiles is taken, or the last one's error told. */
 export function prepare(text) {
     if (text === 'console.log(1), [1] /* first */') {
         return ['<start>', text, false];
@@ -27,8 +27,8 @@ export function prepare(text) {
         // An object, as in Node's shell; if that makes no sense, a block.
         return [name, `(${text}\n)`, isAsync, text, isAsync];
     }
-    // `await` may be a name in code that awaits nothing.
-    return isAsync ? [name, text, true] : [name, text, false];
+    // `await` may be a name, in code that awaits nothing.
+    return isAsync ? [name, text, true, text, false, text, true] : [name, text, false];
 }
 
 const MOST_JSON = 20000;
@@ -45,7 +45,8 @@ function isPlain(value) {
         if (typeof item !== 'object' || seen.includes(item) || native.proxyTarget(item) !== undefined) return false;
         const isArray = Array.isArray(item);
         const prototype = Object.getPrototypeOf(item);
-        if (prototype !== (isArray ? Array.prototype : Object.prototype) && !(prototype === null && !isArray)) return false;
+        if (prototype !== (isArray ? Array.prototype : Object.prototype) && !(prototype === null && !isArray))
+            return false;
         if (typeof item.toJSON === 'function' || Object.getOwnPropertySymbols(item).length > 0) return false;
         const names = Object.keys(item);
         if (isArray && names.length !== item.length) return false;
@@ -92,4 +93,3 @@ export function report(error, origin) {
     native.emit(ERROR, JSON.stringify({ name, value, traceback }));
     return false;
 }
-

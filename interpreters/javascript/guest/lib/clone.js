@@ -2,7 +2,12 @@
 import native from 'sandpool:native';
 
 function refuse(value) {
-    const shown = typeof value === 'symbol' ? value.toString() : typeof value === 'function' ? Function.prototype.toString.call(value).slice(0, 60) : '#<Object>';
+    const shown =
+        typeof value === 'symbol'
+            ? value.toString()
+            : typeof value === 'function'
+              ? Function.prototype.toString.call(value).slice(0, 60)
+              : '#<Object>';
     throw new DOMException(`${shown} could not be cloned.`, 'DataCloneError');
 }
 
@@ -31,10 +36,17 @@ function clone(value, known) {
         return keep(new type(buffer, value.byteOffset, kind === 'DataView' ? value.byteLength : value.length));
     }
     switch (kind) {
-        case 'Number': case 'String': case 'Boolean': case 'BigInt': return keep(Object(value.valueOf()));
-        case 'Date': return keep(new Date(value.getTime()));
-        case 'RegExp': return keep(new RegExp(value.source, value.flags));
-        case 'ArrayBuffer': return keep(value.slice(0));
+        case 'Number':
+        case 'String':
+        case 'Boolean':
+        case 'BigInt':
+            return keep(Object(value.valueOf()));
+        case 'Date':
+            return keep(new Date(value.getTime()));
+        case 'RegExp':
+            return keep(new RegExp(value.source, value.flags));
+        case 'ArrayBuffer':
+            return keep(value.slice(0));
         case 'Map': {
             const copy = keep(new Map());
             for (const [key, item] of [...value]) copy.set(clone(key, known), clone(item, known));
@@ -51,11 +63,21 @@ function clone(value, known) {
             const copy = keep(new type(value.message));
             Object.defineProperty(copy, 'stack', { value: value.stack, writable: true, configurable: true });
             if (Object.hasOwn(value, 'cause')) {
-                Object.defineProperty(copy, 'cause', { value: clone(value.cause, known), writable: true, configurable: true });
+                Object.defineProperty(copy, 'cause', {
+                    value: clone(value.cause, known),
+                    writable: true,
+                    configurable: true,
+                });
             }
             return copy;
         }
-        case 'Promise': case 'WeakMap': case 'WeakSet': case 'WeakRef': case 'Generator': case 'Proxy': refuse(value);
+        case 'Promise':
+        case 'WeakMap':
+        case 'WeakSet':
+        case 'WeakRef':
+        case 'Generator':
+        case 'Proxy':
+            refuse(value);
     }
     const copy = keep({});
     for (const key of Object.keys(value)) copy[key] = clone(value[key], known);

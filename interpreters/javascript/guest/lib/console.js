@@ -3,7 +3,8 @@ import native, { STDERR, STDOUT } from 'sandpool:native';
 import { formatWithOptions, inspect } from 'sandpool:inspect';
 
 let indentation = '';
-const counts = new Map(), timers = new Map();
+const counts = new Map(),
+    timers = new Map();
 
 function write(kind, text) {
     if (indentation !== '') text = indentation + text.replaceAll('\n', `\n${indentation}`);
@@ -24,14 +25,25 @@ function hasTimer(label) {
 }
 
 const methods = {
-    log: out, info: out, debug: out, warn: err, error: err,
+    log: out,
+    info: out,
+    debug: out,
+    warn: err,
+    error: err,
     dir(value, options) {
         write(STDOUT, inspect(value, { customInspect: false, ...options }));
     },
     dirxml: out,
     trace(...values) {
-        const frames = new Error().stack.split('\n').filter((line) => line.includes('at ') && !/[( ](?:sandpool|node):/.test(line));
-        write(STDERR, ['Trace' + (values.length > 0 ? `: ${formatWithOptions(undefined, ...values)}` : ''), ...frames].join('\n').trimEnd());
+        const frames = new Error().stack
+            .split('\n')
+            .filter((line) => line.includes('at ') && !/[( ](?:sandpool|node):/.test(line));
+        write(
+            STDERR,
+            ['Trace' + (values.length > 0 ? `: ${formatWithOptions(undefined, ...values)}` : ''), ...frames]
+                .join('\n')
+                .trimEnd(),
+        );
     },
     assert(condition, ...values) {
         if (condition) return;
@@ -77,21 +89,36 @@ function widthOf(text) {
     let width = 0;
     for (const character of text) {
         const code = character.codePointAt(0);
-        const wide = (code >= 0x1100 && code <= 0x115f) || (code >= 0x2e80 && code <= 0xa4cf) || (code >= 0xac00 && code <= 0xd7a3)
-            || (code >= 0xf900 && code <= 0xfaff) || (code >= 0xfe30 && code <= 0xfe6f) || (code >= 0xff00 && code <= 0xff60)
-            || (code >= 0x1f300 && code <= 0x1faff) || code >= 0x20000;
+        const wide =
+            (code >= 0x1100 && code <= 0x115f) ||
+            (code >= 0x2e80 && code <= 0xa4cf) ||
+            (code >= 0xac00 && code <= 0xd7a3) ||
+            (code >= 0xf900 && code <= 0xfaff) ||
+            (code >= 0xfe30 && code <= 0xfe6f) ||
+            (code >= 0xff00 && code <= 0xff60) ||
+            (code >= 0x1f300 && code <= 0x1faff) ||
+            code >= 0x20000;
         width += code < 0x300 || code > 0x36f ? (wide ? 2 : 1) : 0;
     }
     return width;
 }
 
 function tabulate(data, wanted) {
-    const cell = (value) => inspect(value, { depth: value !== null && typeof value === 'object' && Object.keys(value).length > 2 ? -1 : 0,
-        maxArrayLength: 3, breakLength: Infinity });
-    const isMap = data instanceof Map, isSet = data instanceof Set;
-    const rows = isMap ? [...data].map(([key, value], index) => [`${index}`, value, key])
-        : isSet ? [...data].map((value, index) => [`${index}`, value]) : Object.keys(data).map((key) => [key, data[key]]);
-    const columns = [], table = [];
+    const cell = (value) =>
+        inspect(value, {
+            depth: value !== null && typeof value === 'object' && Object.keys(value).length > 2 ? -1 : 0,
+            maxArrayLength: 3,
+            breakLength: Infinity,
+        });
+    const isMap = data instanceof Map,
+        isSet = data instanceof Set;
+    const rows = isMap
+        ? [...data].map(([key, value], index) => [`${index}`, value, key])
+        : isSet
+          ? [...data].map((value, index) => [`${index}`, value])
+          : Object.keys(data).map((key) => [key, data[key]]);
+    const columns = [],
+        table = [];
     let hasValues = false;
     for (const [label, value, key] of rows) {
         const row = { label, key: isMap ? cell(key) : undefined, cells: {}, value: '' };
@@ -106,16 +133,32 @@ function tabulate(data, wanted) {
         }
         table.push(row);
     }
-    const header = [isMap || isSet ? '(iteration index)' : '(index)', ...(isMap ? ['Key'] : []), ...columns, ...(hasValues ? ['Values'] : [])];
-    const body = table.map((row) => [row.label, ...(isMap ? [row.key] : []), ...columns.map((column) => row.cells[column] ?? ''),
-        ...(hasValues ? [row.value] : [])]);
-    const widths = header.map((title, index) => Math.max(widthOf(title), ...body.map((row) => widthOf(row[index]))) + 2);
-    const line = (cells) => `│${cells.map((text, index) => {
-        const space = widths[index] - widthOf(text), left = Math.floor(space / 2);
-        return ' '.repeat(left) + text + ' '.repeat(space - left);
-    }).join('│')}│`;
+    const header = [
+        isMap || isSet ? '(iteration index)' : '(index)',
+        ...(isMap ? ['Key'] : []),
+        ...columns,
+        ...(hasValues ? ['Values'] : []),
+    ];
+    const body = table.map((row) => [
+        row.label,
+        ...(isMap ? [row.key] : []),
+        ...columns.map((column) => row.cells[column] ?? ''),
+        ...(hasValues ? [row.value] : []),
+    ]);
+    const widths = header.map(
+        (title, index) => Math.max(widthOf(title), ...body.map((row) => widthOf(row[index]))) + 2,
+    );
+    const line = (cells) =>
+        `│${cells
+            .map((text, index) => {
+                const space = widths[index] - widthOf(text),
+                    left = Math.floor(space / 2);
+                return ' '.repeat(left) + text + ' '.repeat(space - left);
+            })
+            .join('│')}│`;
     const rule = (left, middle, right) => left + widths.map((width) => '─'.repeat(width)).join(middle) + right;
-    return [rule('┌', '┬', '┐'), line(header), rule('├', '┼', '┤'), ...body.map(line), rule('└', '┴', '┘')].join('\n');
+    const top = [rule('┌', '┬', '┐'), line(header), rule('├', '┼', '┤')];
+    return [...top, ...body.map(line), rule('└', '┴', '┘')].join('\n');
 }
 
 export { methods };

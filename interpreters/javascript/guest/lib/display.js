@@ -12,7 +12,9 @@ function normalized(bundle) {
         if (value === undefined) continue;
         const isBytes = ArrayBuffer.isView(value) || native.classOf(value) === 'ArrayBuffer';
         if (isBytes) {
-            const bytes = ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : new Uint8Array(value);
+            const bytes = ArrayBuffer.isView(value)
+                ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+                : new Uint8Array(value);
             data[type] = BINARY.test(type) ? bytes.toBase64() : native.decode(bytes, false);
         } else {
             data[type] = /^application\/(?:.*\+)?json$/.test(type) || typeof value === 'string' ? value : String(value);
@@ -23,10 +25,13 @@ function normalized(bundle) {
 
 /** The MIME bundle of a value that has one of its own. */
 export function bundleOf(value) {
-    const own = value !== null && (typeof value === 'object' || typeof value === 'function') ? value[jupyter] : undefined;
+    const own =
+        value !== null && (typeof value === 'object' || typeof value === 'function') ? value[jupyter] : undefined;
     if (typeof own !== 'function') return undefined;
     const bundle = own.call(value);
-    return bundle !== null && typeof bundle === 'object' && typeof bundle.then !== 'function' ? normalized(bundle) : undefined;
+    return bundle !== null && typeof bundle === 'object' && typeof bundle.then !== 'function'
+        ? normalized(bundle)
+        : undefined;
 }
 
 function isBundle(value) {
@@ -37,7 +42,8 @@ function isBundle(value) {
 
 /** Shows a value at once. A MIME bundle (`{ 'text/html': ... }`) is shown as such, everything else as text. */
 export function display(value, options = {}) {
-    const data = bundleOf(value) ?? (isBundle(value) || options.raw ? normalized(value) : { 'text/plain': inspect(value) });
+    const data =
+        bundleOf(value) ?? (isBundle(value) || options.raw ? normalized(value) : { 'text/plain': inspect(value) });
     const event = { data, metadata: options.metadata ?? {} };
     const id = options.display_id ?? options.displayId;
     if (id !== undefined) event.display_id = String(id);

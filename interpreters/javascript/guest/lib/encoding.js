@@ -25,7 +25,8 @@ export class TextEncoder {
     }
 
     encodeInto(text, target) {
-        let read = 0, written = 0;
+        let read = 0,
+            written = 0;
         for (const character of `${text}`.toWellFormed()) {
             const bytes = native.encode(character);
             if (written + bytes.length > target.length) break;
@@ -71,7 +72,9 @@ export class TextDecoder {
             bytes = joined;
         }
         let end = bytes.length;
-        if (stream) end -= this.#encoding === 'utf-8' ? unfinished(bytes) : this.#encoding === 'utf-16le' ? bytes.length % 2 : 0;
+        if (stream)
+            end -=
+                this.#encoding === 'utf-8' ? unfinished(bytes) : this.#encoding === 'utf-16le' ? bytes.length % 2 : 0;
         this.#rest = bytes.slice(end);
         let text = this.#text(bytes.subarray(0, end));
         if (!this.#keepsMark && text.charCodeAt(0) === 0xfeff) text = text.slice(1);

@@ -24,7 +24,11 @@ function equal(one, other, strict, known) {
         case 'RegExp':
             if (`${one}` !== `${other}` || one.lastIndex !== other.lastIndex) return false;
             break;
-        case 'Number': case 'String': case 'Boolean': case 'BigInt': case 'Symbol':
+        case 'Number':
+        case 'String':
+        case 'Boolean':
+        case 'BigInt':
+        case 'Symbol':
             if (!Object.is(one.valueOf(), other.valueOf())) return false;
             break;
         case 'Error':
@@ -33,25 +37,39 @@ function equal(one, other, strict, known) {
         case 'Map':
             if (one.size !== other.size) return false;
             for (const [key, value] of one) {
-                const match = other.has(key) ? [key, other.get(key)]
-                    : typeof key === 'object' ? [...other].find(([candidate]) => equal(key, candidate, strict, known)) : undefined;
+                const match = other.has(key)
+                    ? [key, other.get(key)]
+                    : typeof key === 'object'
+                      ? [...other].find(([candidate]) => equal(key, candidate, strict, known))
+                      : undefined;
                 if (match === undefined || !equal(value, match[1], strict, known)) return false;
             }
             break;
         case 'Set':
             if (one.size !== other.size) return false;
             for (const value of one) {
-                if (!other.has(value) && !(typeof value === 'object' && [...other].some((item) => equal(value, item, strict, known)))) return false;
+                if (
+                    !other.has(value) &&
+                    !(typeof value === 'object' && [...other].some((item) => equal(value, item, strict, known)))
+                )
+                    return false;
             }
             break;
         case 'ArrayBuffer':
             return equal(new Uint8Array(one), new Uint8Array(other), strict, known);
     }
     if (Array.isArray(one) && one.length !== other.length) return false;
-    const keys = keysOf(one), others = keysOf(other);
-    return keys.length === others.length && keys.every((key) => Object.hasOwn(other, key) && equal(one[key], other[key], strict, known));
+    const keys = keysOf(one),
+        others = keysOf(other);
+    return (
+        keys.length === others.length &&
+        keys.every((key) => Object.hasOwn(other, key) && equal(one[key], other[key], strict, known))
+    );
 }
 
 function keysOf(value) {
-    return [...Object.keys(value), ...Object.getOwnPropertySymbols(value).filter((key) => Object.prototype.propertyIsEnumerable.call(value, key))];
+    return [
+        ...Object.keys(value),
+        ...Object.getOwnPropertySymbols(value).filter((key) => Object.prototype.propertyIsEnumerable.call(value, key)),
+    ];
 }

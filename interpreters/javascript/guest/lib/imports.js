@@ -5,7 +5,8 @@
 // how deep in brackets it is.
 
 const WORD = /[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*/uy;
-const BEFORE_REGEX = /(?:^|[=(,;:?[{}!&|+\-*%~^<>]|\b(?:return|typeof|case|in|of|delete|void|throw|new|else|do|await|yield))$/;
+const BEFORE_REGEX =
+    /(?:^|[=(,;:?[{}!&|+\-*%~^<>]|\b(?:return|typeof|case|in|of|delete|void|throw|new|else|do|await|yield))$/;
 
 /** The position after what starts at `at`: a text, a template, a comment, a regular expression, or one character. */
 function skip(text, at, before) {
@@ -25,7 +26,8 @@ function skip(text, at, before) {
         return end === -1 ? text.length : end + 2;
     }
     if (character === '/' && BEFORE_REGEX.test(before)) {
-        let end = at + 1, inClass = false;
+        let end = at + 1,
+            inClass = false;
         while (end < text.length && text[end] !== '\n' && (inClass || text[end] !== '/')) {
             if (text[end] === '\\') end++;
             else if (text[end] === '[') inClass = true;
@@ -58,8 +60,11 @@ const SPACE = String.raw`(?:\s|/\*[^]*?\*/|//[^\n]*\n)*`;
 const NAME = String.raw`[\p{ID_Start}$_][\p{ID_Continue}$]*`;
 const FROM = String.raw`(?<quote>["'])(?<from>(?:\\.|(?!\k<quote>)[^\\\n])*)\k<quote>`;
 const IMPORT = new RegExp(
-    String.raw`import(?:${SPACE}(?:(?<default>${NAME})${SPACE},?${SPACE})?(?:\*${SPACE}as\s+(?<all>${NAME})|(?<names>\{[^}]*\}))?${SPACE}from)?${SPACE}${FROM}`
-    + String.raw`(?:[ \t]*(?:with|assert)\s*(?<with>\{[^}]*\}))?[ \t]*;?`, 'uy');
+    String.raw`import(?:${SPACE}(?:(?<default>${NAME})${SPACE},?${SPACE})?` +
+        String.raw`(?:\*${SPACE}as\s+(?<all>${NAME})|(?<names>\{[^}]*\}))?${SPACE}from)?${SPACE}${FROM}` +
+        String.raw`(?:[ \t]*(?:with|assert)\s*(?<with>\{[^}]*\}))?[ \t]*;?`,
+    'uy',
+);
 
 function importOf(found) {
     const { default: whole, all, names, from, quote, with: attributes } = found.groups;
@@ -94,7 +99,10 @@ function exportOf(text, at) {
 
 /** The cell with its declarations made into expressions. */
 export function rewrite(text) {
-    let output = '', depth = 0, at = 0, before = '';
+    let output = '',
+        depth = 0,
+        at = 0,
+        before = '';
     while (at < text.length) {
         const character = text[at];
         WORD.lastIndex = at;

@@ -4,8 +4,18 @@ import native from 'sandpool:native';
 export const custom = Symbol.for('nodejs.util.inspect.custom');
 
 export const defaultOptions = {
-    showHidden: false, depth: 2, colors: false, customInspect: true, showProxy: false, maxArrayLength: 100,
-    maxStringLength: 10000, breakLength: 80, compact: 3, sorted: false, getters: false, numericSeparator: false,
+    showHidden: false,
+    depth: 2,
+    colors: false,
+    customInspect: true,
+    showProxy: false,
+    maxArrayLength: 100,
+    maxStringLength: 10000,
+    breakLength: 80,
+    compact: 3,
+    sorted: false,
+    getters: false,
+    numericSeparator: false,
 };
 
 const TYPED = /^(?:Int8|Uint8|Uint8Clamped|Int16|Uint16|Int32|Uint32|Float16|Float32|Float64|BigInt64|BigUint64)Array$/;
@@ -41,14 +51,22 @@ export function quote(text) {
     }
     const escaped = text.replace(/[\x00-\x1f\x7f-\x9f\\'\ud800-\udfff]/gu, (found) => {
         switch (found) {
-            case "'": return mark === "'" ? "\\'" : found;
-            case '\\': return '\\\\';
-            case '\n': return '\\n';
-            case '\t': return '\\t';
-            case '\r': return '\\r';
-            case '\b': return '\\b';
-            case '\f': return '\\f';
-            case '\v': return '\\x0B';
+            case "'":
+                return mark === "'" ? "\\'" : found;
+            case '\\':
+                return '\\\\';
+            case '\n':
+                return '\\n';
+            case '\t':
+                return '\\t';
+            case '\r':
+                return '\\r';
+            case '\b':
+                return '\\b';
+            case '\f':
+                return '\\f';
+            case '\v':
+                return '\\x0B';
         }
         const code = found.charCodeAt(0);
         return code > 255 ? `\\u${code.toString(16)}` : `\\x${code.toString(16).toUpperCase().padStart(2, '0')}`;
@@ -67,11 +85,16 @@ function formatNumber(value, separated) {
 
 function formatPrimitive(context, value) {
     switch (typeof value) {
-        case 'string': return formatString(context, value);
-        case 'number': return formatNumber(value, context.numericSeparator);
-        case 'bigint': return `${value}n`;
-        case 'symbol': return formatSymbol(value);
-        default: return `${value}`;
+        case 'string':
+            return formatString(context, value);
+        case 'number':
+            return formatNumber(value, context.numericSeparator);
+        case 'bigint':
+            return `${value}n`;
+        case 'symbol':
+            return formatSymbol(value);
+        default:
+            return `${value}`;
     }
 }
 
@@ -87,9 +110,18 @@ function formatString(context, value) {
         trailer = `... ${left} more character${left > 1 ? 's' : ''}`;
     }
     // Long texts of several lines are shown a line each, joined by +.
-    if (context.compact !== true && value.length > 16 && value.length > context.breakLength - context.indentation - 4
-        && value.includes('\n')) {
-        return value.split(/(?<=\n)/).map((line) => quote(line)).join(` +\n${' '.repeat(context.indentation + 2)}`) + trailer;
+    if (
+        context.compact !== true &&
+        value.length > 16 &&
+        value.length > context.breakLength - context.indentation - 4 &&
+        value.includes('\n')
+    ) {
+        return (
+            value
+                .split(/(?<=\n)/)
+                .map((line) => quote(line))
+                .join(` +\n${' '.repeat(context.indentation + 2)}`) + trailer
+        );
     }
     return quote(value) + trailer;
 }
@@ -111,7 +143,8 @@ function format(context, value, depth, typed) {
             const options = { ...pick(context), depth: left };
             const answer = own.call(value, left, options, inspect);
             if (answer !== value) {
-                return typeof answer === 'object' && answer !== null ? format(context, answer, depth)
+                return typeof answer === 'object' && answer !== null
+                    ? format(context, answer, depth)
                     : `${answer}`.replaceAll('\n', `\n${' '.repeat(context.indentation)}`);
             }
         }
@@ -141,8 +174,12 @@ function constructorName(value) {
     for (let at = value; at !== null; at = getPrototypeOf(at)) {
         first ??= at;
         const descriptor = getOwnPropertyDescriptor(at, 'constructor');
-        if (descriptor !== undefined && typeof descriptor.value === 'function' && descriptor.value.name !== ''
-            && value instanceof descriptor.value) {
+        if (
+            descriptor !== undefined &&
+            typeof descriptor.value === 'function' &&
+            descriptor.value.name !== '' &&
+            value instanceof descriptor.value
+        ) {
             return descriptor.value.name;
         }
     }
@@ -161,7 +198,9 @@ function tagOf(context, value, name) {
     const tag = value[Symbol.toStringTag];
     if (typeof tag !== 'string' || tag === '' || tag === name) return '';
     // One of its own is shown as what it is, a property.
-    const isShown = context.showHidden ? hasOwn(value, Symbol.toStringTag) : objectPrototype.propertyIsEnumerable.call(value, Symbol.toStringTag);
+    const isShown = context.showHidden
+        ? hasOwn(value, Symbol.toStringTag)
+        : objectPrototype.propertyIsEnumerable.call(value, Symbol.toStringTag);
     if (isShown) return '';
     return tag;
 }
@@ -172,7 +211,9 @@ function keysOf(context, value, isIndexed) {
         keys = keys.filter((key) => !/^(?:0|[1-9]\d*)$/.test(key));
     }
     const symbols = Object.getOwnPropertySymbols(value);
-    const shown = context.showHidden ? symbols : symbols.filter((key) => objectPrototype.propertyIsEnumerable.call(value, key));
+    const shown = context.showHidden
+        ? symbols
+        : symbols.filter((key) => objectPrototype.propertyIsEnumerable.call(value, key));
     return shown.length > 0 ? [...keys, ...shown] : keys;
 }
 
@@ -180,7 +221,11 @@ function formatObject(context, value, depth, typed) {
     const kind = native.classOf(value);
     const name = constructorName(value);
     const tag = tagOf(context, value, name);
-    let keys, base = '', braces = ['{', '}'], entries = () => [], indexed = false;
+    let keys,
+        base = '',
+        braces = ['{', '}'],
+        entries = () => [],
+        indexed = false;
 
     if (Array.isArray(value)) {
         keys = keysOf(context, value, true);
@@ -199,13 +244,22 @@ function formatObject(context, value, depth, typed) {
         keys = keysOf(context, value);
         braces[0] = `${prefixOf(name, tag, 'Set', `(${value.size})`)}{`;
         if (value.size === 0 && keys.length === 0) return `${braces[0]}}`;
-        entries = () => indented(context, () => cut(context, [...Set.prototype.values.call(value)], (item) => format(context, item, depth + 1)));
+        entries = () =>
+            indented(context, () =>
+                cut(context, [...Set.prototype.values.call(value)], (item) => format(context, item, depth + 1)),
+            );
     } else if (kind === 'Map') {
         keys = keysOf(context, value);
         braces[0] = `${prefixOf(name, tag, 'Map', `(${value.size})`)}{`;
         if (value.size === 0 && keys.length === 0) return `${braces[0]}}`;
-        entries = () => indented(context, () => cut(context, [...Map.prototype.entries.call(value)],
-            ([key, item]) => `${format(context, key, depth + 1)} => ${format(context, item, depth + 1)}`));
+        entries = () =>
+            indented(context, () =>
+                cut(
+                    context,
+                    [...Map.prototype.entries.call(value)],
+                    ([key, item]) => `${format(context, key, depth + 1)} => ${format(context, item, depth + 1)}`,
+                ),
+            );
     } else if (kind === 'Map Iterator' || kind === 'Set Iterator') {
         keys = keysOf(context, value);
         const left = native.peek(value);
@@ -250,13 +304,17 @@ function formatObject(context, value, depth, typed) {
 function formatSpecial(context, value, kind, name, tag, depth, typed) {
     let keys = keysOf(context, value);
     const parts = (base, braces = ['{', '}'], entries = () => []) =>
-        (keys.length === 0 && base !== '' ? base : { keys, base, braces, entries });
+        keys.length === 0 && base !== '' ? base : { keys, base, braces, entries };
     if (typeof value === 'function') {
         return parts(functionBase(value, kind, name, tag));
     }
     switch (kind) {
         case 'Error':
-            return parts(formatError(context, value, keys, (left) => { keys = left; }));
+            return parts(
+                formatError(context, value, keys, (left) => {
+                    keys = left;
+                }),
+            );
         case 'RegExp':
             return parts(RegExp.prototype.toString.call(value));
         case 'Date': {
@@ -266,32 +324,65 @@ function formatSpecial(context, value, kind, name, tag, depth, typed) {
         }
         case 'Promise': {
             const [state, result] = native.promiseParts(value);
-            const entries = () => (state === 'pending' ? ['<pending>']
-                : indented(context, () => [(state === 'rejected' ? '<rejected> ' : '') + format(context, result, depth + 1)]));
+            const entries = () =>
+                state === 'pending'
+                    ? ['<pending>']
+                    : indented(context, () => [
+                          (state === 'rejected' ? '<rejected> ' : '') + format(context, result, depth + 1),
+                      ]);
             return { keys, base: '', braces: [`${prefixOf(name, tag, 'Promise')}{`, '}'], entries };
         }
-        case 'WeakSet': case 'WeakMap':
-            return { keys, base: '', braces: [`${prefixOf(name, '', kind)}{`, '}'], entries: () => ['<items unknown>'] };
+        case 'WeakSet':
+        case 'WeakMap':
+            return {
+                keys,
+                base: '',
+                braces: [`${prefixOf(name, '', kind)}{`, '}'],
+                entries: () => ['<items unknown>'],
+            };
         case 'WeakRef':
-            return { keys, base: '', braces: ['WeakRef {', '}'],
-                entries: () => indented(context, () => [format(context, value.deref(), depth + 1)]) };
-        case 'ArrayBuffer': case 'SharedArrayBuffer':
-            return { keys, base: '', braces: [`${prefixOf(name, tag, kind)}{`, '}'],
-                entries: () => arrayBuffer(context, value) };
+            return {
+                keys,
+                base: '',
+                braces: ['WeakRef {', '}'],
+                entries: () => indented(context, () => [format(context, value.deref(), depth + 1)]),
+            };
+        case 'ArrayBuffer':
+        case 'SharedArrayBuffer':
+            return {
+                keys,
+                base: '',
+                braces: [`${prefixOf(name, tag, kind)}{`, '}'],
+                entries: () => arrayBuffer(context, value),
+            };
         case 'DataView':
-            return { keys, base: '', braces: ['DataView {', '}'],
-                entries: () => ['byteLength', 'byteOffset', 'buffer'].map((key) =>
-                    `${key}: ${indented(context, () => format(context, value[key], depth + 1))}`) };
-        case 'Number': case 'String': case 'Boolean': case 'BigInt': case 'Symbol': {
+            return {
+                keys,
+                base: '',
+                braces: ['DataView {', '}'],
+                entries: () =>
+                    ['byteLength', 'byteOffset', 'buffer'].map(
+                        (key) => `${key}: ${indented(context, () => format(context, value[key], depth + 1))}`,
+                    ),
+            };
+        case 'Number':
+        case 'String':
+        case 'Boolean':
+        case 'BigInt':
+        case 'Symbol': {
             if (kind === 'String') keys = keys.filter((key) => typeof key === 'symbol' || !/^\d+$/.test(key));
             const primitive = Object(value).valueOf();
-            const inner = kind === 'Symbol' ? formatSymbol(primitive) : formatPrimitive({ ...context, maxStringLength: Infinity }, primitive);
+            const inner =
+                kind === 'Symbol'
+                    ? formatSymbol(primitive)
+                    : formatPrimitive({ ...context, maxStringLength: Infinity }, primitive);
             const shown = name === null ? `${kind} (null prototype)` : name === kind ? kind : `${kind} (${name})`;
             return parts(`[${shown}: ${inner}]`);
         }
         case 'Arguments':
             return { keys, base: '', braces: ['[Arguments] {', '}'], entries: () => [] };
-        case 'Generator': case 'AsyncGenerator':
+        case 'Generator':
+        case 'AsyncGenerator':
             return { keys, base: '', braces: [`Object [${kind}] {`, '}'], entries: () => [] };
         case 'Module':
         case 'module':
@@ -308,17 +399,26 @@ function functionBase(value, kind, name, tag) {
     const text = Function.prototype.toString.call(value);
     if (text.startsWith('class') && text.endsWith('}')) {
         const parent = getPrototypeOf(value);
-        const extended = parent !== null && parent.name ? ` extends ${parent.name}` : parent === null ? ' extends [null prototype]' : '';
+        const extended =
+            parent !== null && parent.name
+                ? ` extends ${parent.name}`
+                : parent === null
+                  ? ' extends [null prototype]'
+                  : '';
         return `[class ${value.name === '' ? '(anonymous)' : value.name}${extended}]`;
     }
     const type = /^(?:Async)?(?:Generator)?Function$/.test(name ?? '') ? name : 'Function';
-    const shown = hasOwn(value, 'name') && typeof value.name === 'string' && value.name !== '' ? `: ${value.name}` : ' (anonymous)';
+    const shown =
+        hasOwn(value, 'name') && typeof value.name === 'string' && value.name !== ''
+            ? `: ${value.name}`
+            : ' (anonymous)';
     return `[${type}${name === null ? ' (null prototype)' : ''}${shown}]${tag !== '' && tag !== type ? ` [${tag}]` : ''}`;
 }
 
 /** An error's stack in V8's form: the name and message first, then the frames that are not of the guest's own library. */
 export function stackOf(error) {
-    let name = error.name, message = error.message;
+    let name = error.name,
+        message = error.message;
     name = typeof name === 'string' ? name : 'Error';
     message = message === undefined ? '' : typeof message === 'string' ? message : String(message);
     const head = message === '' ? name : name === '' ? message : `${name}: ${message}`;
@@ -329,7 +429,9 @@ export function stackOf(error) {
 export function framesOf(error) {
     const stack = error.stack;
     if (typeof stack !== 'string') return [];
-    return stack.split('\n').filter((line) => /^\s+at /.test(line) && !/[( ](?:sandpool|node):|\(native\)$/.test(line))
+    return stack
+        .split('\n')
+        .filter((line) => /^\s+at /.test(line) && !/[( ](?:sandpool|node):|\(native\)$/.test(line))
         .map((line) => line.replace(' <eval> (', ' ').replace(/^(\s+at <cell.*)\)$/, '$1'));
 }
 
@@ -338,7 +440,12 @@ function formatError(context, error, keys, setKeys) {
     let left = keys.filter((key) => !hidden.includes(key));
     let stack = stackOf(error);
     const className = constructorName(error);
-    if (className !== null && typeof error.name === 'string' && !className.includes(error.name) && error.name === 'Error') {
+    if (
+        className !== null &&
+        typeof error.name === 'string' &&
+        !className.includes(error.name) &&
+        error.name === 'Error'
+    ) {
         stack = stack.replace(/^Error/, className);
     }
     if (hasOwn(error, 'cause') && !left.includes('cause')) left = [...left, 'cause'];
@@ -430,8 +537,10 @@ function formatProperty(context, value, depth, key, indexed, isItem = false) {
                 const got = descriptor.get.call(value);
                 const label = text.slice(0, -1);
                 context.indentation += 2;
-                text = got === null || typeof got !== 'object' ? `${label}: ${formatPrimitive(context, got)}]`
-                    : `${text} ${format(context, got, depth + 1)}`;
+                text =
+                    got === null || typeof got !== 'object'
+                        ? `${label}: ${formatPrimitive(context, got)}]`
+                        : `${text} ${format(context, got, depth + 1)}`;
                 context.indentation -= 2;
             } catch (error) {
                 text = `${text.slice(0, -1)}: <Inspection threw (${error.message})>]`;
@@ -467,7 +576,8 @@ function reduce(context, output, base, braces, indexed, depth, value) {
             }
         }
         const indentation = `\n${' '.repeat(context.indentation)}`;
-        return `${base ? `${base} ` : ''}${braces[0]}${indentation}  ${output.join(`,${indentation}  `)}${indentation}${braces[1]}`;
+        const lines = output.join(`,${indentation}  `);
+        return `${base ? `${base} ` : ''}${braces[0]}${indentation}  ${lines}${indentation}${braces[1]}`;
     }
     if (fits(context, output, 0, base)) {
         return `${braces[0]}${base ? ` ${base}` : ''} ${output.join(', ')} ${braces[1]}`;
@@ -489,7 +599,8 @@ function fits(context, output, start, base) {
 
 /** Many short items of an array in columns. */
 function group(context, output, value) {
-    let total = 0, longest = 0;
+    let total = 0,
+        longest = 0;
     const count = context.maxArrayLength < output.length ? output.length - 1 : output.length;
     const lengths = new Array(count);
     for (let i = 0; i < count; i++) {
@@ -516,7 +627,8 @@ function group(context, output, value) {
             }
             widths.push(widest + 2);
         }
-        const numeric = value === undefined || output.every((_, i) => typeof value[i] === 'number' || typeof value[i] === 'bigint');
+        const numeric =
+            value === undefined || output.every((_, i) => typeof value[i] === 'number' || typeof value[i] === 'bigint');
         const lines = [];
         for (let i = 0; i < count; i += columns) {
             const end = Math.min(i + columns, count);
@@ -538,7 +650,9 @@ function group(context, output, value) {
 /** console.log's text: %-directives of a first text, the rest joined by spaces. */
 export function formatWithOptions(options, ...values) {
     const first = values[0];
-    let text = '', joined = '', index = 0;
+    let text = '',
+        joined = '',
+        index = 0;
     if (typeof first === 'string') {
         if (values.length === 1) return first;
         let from = 0;
@@ -565,7 +679,8 @@ export function formatWithOptions(options, ...values) {
     }
     for (; index < values.length; index++) {
         const value = values[index];
-        text += joined + (typeof value === 'string' ? value : inspect(value, { ...options, compact: 3, colors: false }));
+        text +=
+            joined + (typeof value === 'string' ? value : inspect(value, { ...options, compact: 3, colors: false }));
         joined = ' ';
     }
     return text;
@@ -591,17 +706,27 @@ function directive(options, letter, value) {
         case 'i':
             if (typeof value === 'bigint') return `${value}n`;
             return typeof value === 'symbol' ? 'NaN' : formatNumber(parseInt(value, 10));
-        case 'f': return typeof value === 'symbol' ? 'NaN' : formatNumber(parseFloat(value));
-        case 'o': return inspect(value, { ...options, showHidden: true, showProxy: true, depth: 4 });
-        case 'O': return inspect(value, options);
-        case 'c': return '';
-        default: return undefined;
+        case 'f':
+            return typeof value === 'symbol' ? 'NaN' : formatNumber(parseFloat(value));
+        case 'o':
+            return inspect(value, { ...options, showHidden: true, showProxy: true, depth: 4 });
+        case 'O':
+            return inspect(value, options);
+        case 'c':
+            return '';
+        default:
+            return undefined;
     }
 }
 
 function hasUserToString(value) {
     for (let at = value; at !== null && at !== objectPrototype; at = getPrototypeOf(at)) {
-        if (hasOwn(at, 'toString')) return !/^(?:Array|Error|Date|RegExp|Function)/.test(constructorName(value) ?? '') || native.classOf(value) === 'Error' || native.classOf(value) === 'Date';
+        if (hasOwn(at, 'toString'))
+            return (
+                !/^(?:Array|Error|Date|RegExp|Function)/.test(constructorName(value) ?? '') ||
+                native.classOf(value) === 'Error' ||
+                native.classOf(value) === 'Date'
+            );
     }
     return false;
 }

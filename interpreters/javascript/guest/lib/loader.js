@@ -62,8 +62,11 @@ function find(specifier, folder) {
     if (/^(?:https?|npm|jsr):/.test(specifier)) {
         fail(`Cannot import '${specifier}': this pool has no network`, 'ERR_UNSUPPORTED_ESM_URL_SCHEME');
     }
-    fail(`Cannot find module '${specifier}': there are the built-in modules (${builtins.names.join(', ')}) and the session's files`
-        + ' (./name.js in /mnt/data); packages cannot be installed', 'MODULE_NOT_FOUND');
+    fail(
+        `Cannot find module '${specifier}': there are the built-in modules (${builtins.names.join(', ')}) and the` +
+            " session's files (./name.js in /mnt/data); packages cannot be installed",
+        'MODULE_NOT_FOUND',
+    );
 }
 
 function builtinOf(specifier) {
@@ -104,7 +107,8 @@ function isModule(file, source) {
 /** The text of an ES module, or an object with the exports of anything else. */
 export function load(name) {
     const file = name.replace(/\?\d+$/, '');
-    if (file.startsWith('node:')) return { default: builtins.modules.get(file.slice(5)), ...builtins.modules.get(file.slice(5)) };
+    if (file.startsWith('node:'))
+        return { default: builtins.modules.get(file.slice(5)), ...builtins.modules.get(file.slice(5)) };
     if (file.endsWith('.json')) return { default: JSON.parse(utf8(native.readFile(file))) };
     const source = utf8(native.readFile(file));
     if (isModule(file, source)) return source;
@@ -133,7 +137,15 @@ function requireFile(file) {
     const stamp = `${about[1]} ${about[3]} ${about[5]}`;
     const known = cache[file];
     if (known !== undefined && known.stamp === stamp) return known.exports;
-    const module = { exports: {}, id: file, filename: file, path: path.dirname(file), loaded: false, children: [], paths: [] };
+    const module = {
+        exports: {},
+        id: file,
+        filename: file,
+        path: path.dirname(file),
+        loaded: false,
+        children: [],
+        paths: [],
+    };
     Object.defineProperty(module, 'stamp', { value: stamp });
     cache[file] = module;
     try {
@@ -145,7 +157,10 @@ function requireFile(file) {
                 fail(`${file} is an ES module: use import, or await import('${file}')`, 'ERR_REQUIRE_ESM');
             }
             const text = source.startsWith('#!') ? `//${source}` : source;
-            const wrapper = native.runScript(`(function (exports, require, module, __filename, __dirname) {${text}\n})`, file);
+            const wrapper = native.runScript(
+                `(function (exports, require, module, __filename, __dirname) {${text}\n})`,
+                file,
+            );
             module.require = requireFrom(path.dirname(file));
             wrapper.call(module.exports, module.exports, module.require, module, file, module.path);
         }

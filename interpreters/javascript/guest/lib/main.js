@@ -1,4 +1,4 @@
-// The start of the guest: the globals, and the hooks that ../cell.c and ../modules.c call. Runs once, while the image is made.
+// The start of the guest: the globals, and the hooks that ../cell.c and ../modules.c call. Runs once, for the image.
 import native from 'sandpool:native';
 import { prepare, report, show } from 'sandpool:cell';
 import { methods as console } from 'sandpool:console';
@@ -15,17 +15,36 @@ import url from 'sandpool:node/url';
 
 function fetch(input) {
     const target = typeof input === 'string' ? input : String(input?.url ?? input);
-    const error = new TypeError(`fetch failed: this pool has no network, so ${target} cannot be reached; upload the data to /mnt/data instead`);
+    const error = new TypeError(
+        `fetch failed: this pool has no network, so ${target} cannot be reached; upload the data to /mnt/data instead`,
+    );
     return Promise.reject(error);
 }
 
 const values = {
-    console, display, fetch, process, structuredClone, crypto: crypto.webcrypto,
-    setTimeout: timers.setTimeout, clearTimeout: timers.clearTimeout, setInterval: timers.setInterval,
-    clearInterval: timers.clearInterval, setImmediate: timers.setImmediate, clearImmediate: timers.clearImmediate,
-    TextDecoder, TextEncoder, AbortController, AbortSignal, Event, EventTarget,
-    Buffer: buffer.Buffer, URL: url.URL, URLSearchParams: url.URLSearchParams,
-    require: requireFrom(undefined), global: globalThis,
+    console,
+    display,
+    fetch,
+    process,
+    structuredClone,
+    crypto: crypto.webcrypto,
+    setTimeout: timers.setTimeout,
+    clearTimeout: timers.clearTimeout,
+    setInterval: timers.setInterval,
+    clearInterval: timers.clearInterval,
+    setImmediate: timers.setImmediate,
+    clearImmediate: timers.clearImmediate,
+    TextDecoder,
+    TextEncoder,
+    AbortController,
+    AbortSignal,
+    Event,
+    EventTarget,
+    Buffer: buffer.Buffer,
+    URL: url.URL,
+    URLSearchParams: url.URLSearchParams,
+    require: requireFrom(undefined),
+    global: globalThis,
     // Shells of the engine have it.
     print: (...items) => console.log(...items),
 };

@@ -58,7 +58,11 @@ export class EventTarget {
 
     removeEventListener(type, listener) {
         const list = this.#listeners.get(`${type}`);
-        if (list !== undefined) this.#listeners.set(`${type}`, list.filter((other) => other.listener !== listener));
+        if (list !== undefined)
+            this.#listeners.set(
+                `${type}`,
+                list.filter((other) => other.listener !== listener),
+            );
     }
 
     dispatchEvent(event) {
@@ -113,7 +117,10 @@ export class AbortSignal extends EventTarget {
 
     static timeout(milliseconds) {
         const signal = new AbortSignal(MAKE);
-        setTimeout(() => signal[MAKE](new DOMException('The operation was aborted due to timeout', 'TimeoutError')), milliseconds).unref();
+        setTimeout(
+            () => signal[MAKE](new DOMException('The operation was aborted due to timeout', 'TimeoutError')),
+            milliseconds,
+        ).unref();
         return signal;
     }
 

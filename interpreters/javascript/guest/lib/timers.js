@@ -57,7 +57,9 @@ for (const name of ['callback', 'values', 'repeats', 'id', 'due', 'isRef', 'dela
 
 function check(callback) {
     if (typeof callback !== 'function') {
-        const error = new TypeError(`The "callback" argument must be of type function. Received ${callback === null ? 'null' : typeof callback}`);
+        const error = new TypeError(
+            `The "callback" argument must be of type function. Received ${callback === null ? 'null' : typeof callback}`,
+        );
         error.code = 'ERR_INVALID_ARG_TYPE';
         throw error;
     }

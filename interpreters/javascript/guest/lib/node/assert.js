@@ -25,7 +25,8 @@ function demand(holds, message, generated, details) {
 
 function comparison(operator, test, text) {
     return (actual, expected, message) => {
-        const generated = () => `${text}\n\n${inspect(actual)} ${operator.startsWith('not') ? '!' : '='}== ${inspect(expected)}\n`;
+        const generated = () =>
+            `${text}\n\n${inspect(actual)} ${operator.startsWith('not') ? '!' : '='}== ${inspect(expected)}\n`;
         demand(test(actual, expected), message, generated, { actual, expected, operator });
     };
 }
@@ -37,24 +38,41 @@ function matches(error, expected) {
         return !(expected.prototype instanceof Error || expected === Error) && expected.call({}, error) === true;
     }
     if (expected instanceof RegExp) return expected.test(String(error));
-    return Object.keys(expected).every((key) => (expected[key] instanceof RegExp && typeof error[key] === 'string'
-        ? expected[key].test(error[key]) : isDeepStrictEqual(error[key], expected[key])));
+    return Object.keys(expected).every((key) =>
+        expected[key] instanceof RegExp && typeof error[key] === 'string'
+            ? expected[key].test(error[key])
+            : isDeepStrictEqual(error[key], expected[key]),
+    );
 }
 
 function checkThrown(thrown, error, expected, message, operator) {
     if (typeof expected === 'string') [message, expected] = [expected, undefined];
-    demand(thrown, message, () => (operator === 'rejects' ? 'Missing expected rejection.' : 'Missing expected exception.'), { expected, operator });
+    demand(
+        thrown,
+        message,
+        () => (operator === 'rejects' ? 'Missing expected rejection.' : 'Missing expected exception.'),
+        { expected, operator },
+    );
     if (!matches(error, expected)) {
         if (typeof expected === 'function') throw error;
-        demand(false, message, () => `The error did not match: ${inspect(error)}`, { actual: error, expected, operator });
+        demand(false, message, () => `The error did not match: ${inspect(error)}`, {
+            actual: error,
+            expected,
+            operator,
+        });
     }
 }
 
 function assert(value, message) {
-    demand(value, message, () => 'The expression evaluated to a falsy value', { actual: value, expected: true, operator: '==' });
+    demand(value, message, () => 'The expression evaluated to a falsy value', {
+        actual: value,
+        expected: true,
+        operator: '==',
+    });
 }
 
-const same = 'Expected values to be strictly equal:', alike = 'Expected values to be strictly deep-equal:';
+const same = 'Expected values to be strictly equal:',
+    alike = 'Expected values to be strictly deep-equal:';
 Object.assign(assert, {
     AssertionError,
     ok: (value, message) => assert(value, message),
@@ -66,13 +84,30 @@ Object.assign(assert, {
     strictEqual: comparison('strictEqual', Object.is, same),
     notStrictEqual: comparison('notStrictEqual', (a, b) => !Object.is(a, b), 'Expected values to be strictly unequal:'),
     deepEqual: comparison('deepEqual', isDeepEqual, 'Expected values to be loosely deep-equal:'),
-    notDeepEqual: comparison('notDeepEqual', (a, b) => !isDeepEqual(a, b), 'Expected values not to be loosely deep-equal:'),
+    notDeepEqual: comparison(
+        'notDeepEqual',
+        (a, b) => !isDeepEqual(a, b),
+        'Expected values not to be loosely deep-equal:',
+    ),
     deepStrictEqual: comparison('deepStrictEqual', isDeepStrictEqual, alike),
-    notDeepStrictEqual: comparison('notDeepStrictEqual', (a, b) => !isDeepStrictEqual(a, b), 'Expected values not to be strictly deep-equal:'),
-    match: comparison('match', (text, pattern) => pattern.test(text), 'The input did not match the regular expression:'),
-    doesNotMatch: comparison('notMatch', (text, pattern) => !pattern.test(text), 'The input was expected not to match the regular expression:'),
+    notDeepStrictEqual: comparison(
+        'notDeepStrictEqual',
+        (a, b) => !isDeepStrictEqual(a, b),
+        'Expected values not to be strictly deep-equal:',
+    ),
+    match: comparison(
+        'match',
+        (text, pattern) => pattern.test(text),
+        'The input did not match the regular expression:',
+    ),
+    doesNotMatch: comparison(
+        'notMatch',
+        (text, pattern) => !pattern.test(text),
+        'The input was expected not to match the regular expression:',
+    ),
     throws(action, expected, message) {
-        let thrown = false, error;
+        let thrown = false,
+            error;
         try {
             action();
         } catch (caught) {
@@ -84,7 +119,8 @@ Object.assign(assert, {
         action();
     },
     async rejects(action, expected, message) {
-        let thrown = false, error;
+        let thrown = false,
+            error;
         try {
             await (typeof action === 'function' ? action() : action);
         } catch (caught) {
@@ -100,8 +136,12 @@ Object.assign(assert, {
     },
 });
 const strict = (value, message) => assert(value, message);
-assert.strict = Object.assign(strict, assert, { equal: assert.strictEqual, notEqual: assert.notStrictEqual,
-    deepEqual: assert.deepStrictEqual, notDeepEqual: assert.notDeepStrictEqual });
+assert.strict = Object.assign(strict, assert, {
+    equal: assert.strictEqual,
+    notEqual: assert.notStrictEqual,
+    deepEqual: assert.deepStrictEqual,
+    notDeepEqual: assert.notDeepStrictEqual,
+});
 assert.strict.strict = assert.strict;
 
 export default assert;

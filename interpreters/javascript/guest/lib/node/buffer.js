@@ -3,27 +3,54 @@ import native from 'sandpool:native';
 import { custom } from 'sandpool:inspect';
 import { bytesOf, textOf } from 'sandpool:encoding';
 
-const ENCODINGS = ['utf8', 'utf-8', 'hex', 'base64', 'base64url', 'ascii', 'latin1', 'binary', 'ucs2', 'ucs-2', 'utf16le', 'utf-16le'];
+const ENCODINGS = [
+    'utf8',
+    'utf-8',
+    'hex',
+    'base64',
+    'base64url',
+    'ascii',
+    'latin1',
+    'binary',
+    'ucs2',
+    'ucs-2',
+    'utf16le',
+    'utf-16le',
+];
 
 function invalid(what, value) {
-    const error = new TypeError(`${what}. Received ${value === null ? 'null' : value === undefined ? 'undefined' : `type ${typeof value}`}`);
+    const error = new TypeError(
+        `${what}. Received ${value === null ? 'null' : value === undefined ? 'undefined' : `type ${typeof value}`}`,
+    );
     error.code = 'ERR_INVALID_ARG_TYPE';
     return error;
 }
 
 function encode(text, encoding = 'utf8') {
     switch (`${encoding}`.toLowerCase()) {
-        case 'utf8': case 'utf-8': return native.encode(text.toWellFormed());
+        case 'utf8':
+        case 'utf-8':
+            return native.encode(text.toWellFormed());
         case 'hex': {
             const pairs = /^(?:[0-9a-f]{2})*/i.exec(text)[0];
             return Uint8Array.fromHex(pairs);
         }
-        case 'base64': case 'base64url': {
-            const clean = text.replace(/[^A-Za-z0-9+/_-]/g, '').replaceAll('-', '+').replaceAll('_', '/');
+        case 'base64':
+        case 'base64url': {
+            const clean = text
+                .replace(/[^A-Za-z0-9+/_-]/g, '')
+                .replaceAll('-', '+')
+                .replaceAll('_', '/');
             return Uint8Array.fromBase64(clean.length % 4 === 1 ? clean.slice(0, -1) : clean);
         }
-        case 'ascii': case 'latin1': case 'binary': return Uint8Array.from(text, (character) => character.charCodeAt(0) & 0xff);
-        case 'ucs2': case 'ucs-2': case 'utf16le': case 'utf-16le': {
+        case 'ascii':
+        case 'latin1':
+        case 'binary':
+            return Uint8Array.from(text, (character) => character.charCodeAt(0) & 0xff);
+        case 'ucs2':
+        case 'ucs-2':
+        case 'utf16le':
+        case 'utf-16le': {
             const bytes = new Uint8Array(text.length * 2);
             for (let i = 0; i < text.length; i++) {
                 bytes[i * 2] = text.charCodeAt(i) & 0xff;
@@ -39,13 +66,24 @@ function encode(text, encoding = 'utf8') {
 
 function decode(bytes, encoding = 'utf8') {
     switch (`${encoding}`.toLowerCase()) {
-        case 'utf8': case 'utf-8': return native.decode(bytes, false);
-        case 'hex': return bytes.toHex();
-        case 'base64': return bytes.toBase64();
-        case 'base64url': return bytes.toBase64({ alphabet: 'base64url', omitPadding: true });
-        case 'ascii': return textOf(bytes.map((byte) => byte & 0x7f));
-        case 'latin1': case 'binary': return textOf(bytes);
-        case 'ucs2': case 'ucs-2': case 'utf16le': case 'utf-16le': {
+        case 'utf8':
+        case 'utf-8':
+            return native.decode(bytes, false);
+        case 'hex':
+            return bytes.toHex();
+        case 'base64':
+            return bytes.toBase64();
+        case 'base64url':
+            return bytes.toBase64({ alphabet: 'base64url', omitPadding: true });
+        case 'ascii':
+            return textOf(bytes.map((byte) => byte & 0x7f));
+        case 'latin1':
+        case 'binary':
+            return textOf(bytes);
+        case 'ucs2':
+        case 'ucs-2':
+        case 'utf16le':
+        case 'utf-16le': {
             const codes = [];
             for (let i = 0; i + 1 < bytes.length; i += 2) codes.push(bytes[i] | (bytes[i + 1] << 8));
             return textOf(codes);
@@ -133,8 +171,18 @@ class FastBuffer extends Uint8Array {
 }
 
 // readUInt32LE and its like, over a DataView.
-const NUMBERS = { UInt8: ['Uint8', 1], Int8: ['Int8', 1], UInt16: ['Uint16', 2], Int16: ['Int16', 2], UInt32: ['Uint32', 4], Int32: ['Int32', 4],
-    Float: ['Float32', 4], Double: ['Float64', 8], BigInt64: ['BigInt64', 8], BigUInt64: ['BigUint64', 8] };
+const NUMBERS = {
+    UInt8: ['Uint8', 1],
+    Int8: ['Int8', 1],
+    UInt16: ['Uint16', 2],
+    Int16: ['Int16', 2],
+    UInt32: ['Uint32', 4],
+    Int32: ['Int32', 4],
+    Float: ['Float32', 4],
+    Double: ['Float64', 8],
+    BigInt64: ['BigInt64', 8],
+    BigUInt64: ['BigUint64', 8],
+};
 const view = (buffer) => new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 for (const [name, [type, size]] of Object.entries(NUMBERS)) {
     for (const order of size === 1 ? [''] : ['LE', 'BE']) {
@@ -164,7 +212,8 @@ Object.setPrototypeOf(Buffer, Uint8Array);
 
 Object.assign(Buffer, {
     poolSize: 8192,
-    alloc: (size, fill, encoding) => (fill === undefined ? new FastBuffer(size) : new FastBuffer(size).fill(fill, 0, size, encoding)),
+    alloc: (size, fill, encoding) =>
+        fill === undefined ? new FastBuffer(size) : new FastBuffer(size).fill(fill, 0, size, encoding),
     allocUnsafe: (size) => new FastBuffer(size),
     allocUnsafeSlow: (size) => new FastBuffer(size),
     isBuffer: (value) => value instanceof FastBuffer,
@@ -189,17 +238,34 @@ Object.assign(Buffer, {
     },
 });
 Object.defineProperty(Buffer, 'of', { value: (...values) => Buffer.from(values) });
-Object.defineProperty(Buffer, 'from', { value(value, encoding, length) {
-    if (typeof value === 'string') return own(encode(value, encoding));
-    if (value instanceof ArrayBuffer || native.classOf(value) === 'SharedArrayBuffer') return new FastBuffer(value, encoding, length);
-    if (ArrayBuffer.isView(value)) return own(Uint8Array.from(value));
-    if (value !== null && typeof value === 'object') {
-        if (value.type === 'Buffer' && Array.isArray(value.data)) return own(Uint8Array.from(value.data));
-        if (Array.isArray(value) || typeof value.length === 'number') return own(Uint8Array.from(value, (item) => item & 0xff));
-        const primitive = value[Symbol.toPrimitive]?.('string') ?? value.valueOf?.();
-        if (primitive !== value && primitive !== undefined && primitive !== null) return Buffer.from(primitive, encoding, length);
-    }
-    throw invalid('The first argument must be of type string or an instance of Buffer, ArrayBuffer, or Array or an Array-like Object', value);
-}, writable: true, configurable: true });
+Object.defineProperty(Buffer, 'from', {
+    value(value, encoding, length) {
+        if (typeof value === 'string') return own(encode(value, encoding));
+        if (value instanceof ArrayBuffer || native.classOf(value) === 'SharedArrayBuffer')
+            return new FastBuffer(value, encoding, length);
+        if (ArrayBuffer.isView(value)) return own(Uint8Array.from(value));
+        if (value !== null && typeof value === 'object') {
+            if (value.type === 'Buffer' && Array.isArray(value.data)) return own(Uint8Array.from(value.data));
+            if (Array.isArray(value) || typeof value.length === 'number')
+                return own(Uint8Array.from(value, (item) => item & 0xff));
+            const primitive = value[Symbol.toPrimitive]?.('string') ?? value.valueOf?.();
+            if (primitive !== value && primitive !== undefined && primitive !== null)
+                return Buffer.from(primitive, encoding, length);
+        }
+        throw invalid(
+            'The first argument must be of type string or an instance of Buffer, ArrayBuffer, or Array' +
+                ' or an Array-like Object',
+            value,
+        );
+    },
+    writable: true,
+    configurable: true,
+});
 
-export default { Buffer, atob: globalThis.atob, btoa: globalThis.btoa, constants: { MAX_LENGTH: 2 ** 31 - 1, MAX_STRING_LENGTH: 2 ** 30 - 1 }, kMaxLength: 2 ** 31 - 1 };
+export default {
+    Buffer,
+    atob: globalThis.atob,
+    btoa: globalThis.btoa,
+    constants: { MAX_LENGTH: 2 ** 31 - 1, MAX_STRING_LENGTH: 2 ** 30 - 1 },
+    kMaxLength: 2 ** 31 - 1,
+};

@@ -12,8 +12,10 @@ function randomUUID() {
 }
 
 function getRandomValues(array) {
-    if (!ArrayBuffer.isView(array)) throw new TypeError('The "typedArray" argument must be an integer-typed TypedArray');
-    if (array.byteLength > 65536) throw new DOMException('The requested length exceeds 65,536 bytes', 'QuotaExceededError');
+    if (!ArrayBuffer.isView(array))
+        throw new TypeError('The "typedArray" argument must be an integer-typed TypedArray');
+    if (array.byteLength > 65536)
+        throw new DOMException('The requested length exceeds 65,536 bytes', 'QuotaExceededError');
     native.random(bytesOf(array));
     return array;
 }

@@ -9,7 +9,9 @@ function listenersOf(emitter) {
 
 function add(emitter, name, listener, once, first) {
     if (typeof listener !== 'function') {
-        const error = new TypeError(`The "listener" argument must be of type function. Received ${listener === null ? 'null' : typeof listener}`);
+        const error = new TypeError(
+            `The "listener" argument must be of type function. Received ${listener === null ? 'null' : typeof listener}`,
+        );
         error.code = 'ERR_INVALID_ARG_TYPE';
         throw error;
     }
@@ -21,7 +23,6 @@ function add(emitter, name, listener, once, first) {
 }
 
 class Emitter {
-
     on(name, listener) {
         return add(this, name, listener, false, false);
     }
@@ -111,8 +112,15 @@ class Emitter {
         });
     }
 }
-for (const [alias, name] of [['addListener', 'on'], ['removeListener', 'off']]) {
-    Object.defineProperty(Emitter.prototype, alias, { value: Emitter.prototype[name], writable: true, configurable: true });
+for (const [alias, name] of [
+    ['addListener', 'on'],
+    ['removeListener', 'off'],
+]) {
+    Object.defineProperty(Emitter.prototype, alias, {
+        value: Emitter.prototype[name],
+        writable: true,
+        configurable: true,
+    });
 }
 
 /** A function: old code calls it on objects of its own, `EventEmitter.call(this)`. */

@@ -8,18 +8,27 @@ function pathOf(value) {
     if (typeof value === 'string') return value;
     if (value instanceof URL) return decodeURIComponent(value.pathname);
     if (ArrayBuffer.isView(value)) return native.decode(bytesOf(value), false);
-    const error = new TypeError(`The "path" argument must be of type string or an instance of Buffer or URL. Received ${value === null ? 'null' : typeof value}`);
+    const error = new TypeError(
+        'The "path" argument must be of type string or an instance of Buffer or URL.' +
+            ` Received ${value === null ? 'null' : typeof value}`,
+    );
     error.code = 'ERR_INVALID_ARG_TYPE';
     throw error;
 }
 
-const encodingOf = (options) => (typeof options === 'string' ? options : options?.encoding ?? null);
-const dataOf = (data, options) => (typeof data === 'string' ? Buffer.from(data, encodingOf(options) ?? 'utf8')
-    : ArrayBuffer.isView(data) || data instanceof ArrayBuffer ? bytesOf(data) : refuse(data));
+const encodingOf = (options) => (typeof options === 'string' ? options : (options?.encoding ?? null));
+const dataOf = (data, options) =>
+    typeof data === 'string'
+        ? Buffer.from(data, encodingOf(options) ?? 'utf8')
+        : ArrayBuffer.isView(data) || data instanceof ArrayBuffer
+          ? bytesOf(data)
+          : refuse(data);
 
 function refuse(data) {
-    const error = new TypeError('The "data" argument must be of type string or an instance of Buffer, TypedArray, or DataView.'
-        + ` Received ${data === null ? 'null' : data === undefined ? 'undefined' : `type ${typeof data}`}`);
+    const error = new TypeError(
+        'The "data" argument must be of type string or an instance of Buffer, TypedArray, or DataView.' +
+            ` Received ${data === null ? 'null' : data === undefined ? 'undefined' : `type ${typeof data}`}`,
+    );
     error.code = 'ERR_INVALID_ARG_TYPE';
     throw error;
 }
@@ -34,9 +43,26 @@ class Stats {
         const blocks = Math.ceil(size / 512);
         // WASI has no permissions: what is shown is what all may do.
         mode |= (mode & 0o170000) === 0o040000 ? 0o755 : 0o644;
-        Object.assign(this, { dev, mode, nlink, uid: 1000, gid: 1000, rdev: 0, blksize: 4096, ino, size, blocks,
-            atimeMs, mtimeMs, ctimeMs, birthtimeMs: ctimeMs, atime: new Date(atimeMs), mtime: new Date(mtimeMs),
-            ctime: new Date(ctimeMs), birthtime: new Date(ctimeMs) });
+        Object.assign(this, {
+            dev,
+            mode,
+            nlink,
+            uid: 1000,
+            gid: 1000,
+            rdev: 0,
+            blksize: 4096,
+            ino,
+            size,
+            blocks,
+            atimeMs,
+            mtimeMs,
+            ctimeMs,
+            birthtimeMs: ctimeMs,
+            atime: new Date(atimeMs),
+            mtime: new Date(mtimeMs),
+            ctime: new Date(ctimeMs),
+            birthtime: new Date(ctimeMs),
+        });
     }
 
     isFile() {
@@ -95,7 +121,8 @@ function statOf(file, follow, options) {
     try {
         return new Stats(native.stat(pathOf(file), follow));
     } catch (error) {
-        if (options?.throwIfNoEntry === false && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return undefined;
+        if (options?.throwIfNoEntry === false && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+            return undefined;
         throw error;
     }
 }
@@ -159,8 +186,13 @@ const fs = {
                 native.mkdir(at);
                 first ??= at;
             } else if (!about.isDirectory()) {
-                throw failure(i === parts.length ? 'EEXIST' : 'ENOTDIR', i === parts.length ? 17 : 20,
-                    i === parts.length ? 'file already exists' : 'not a directory', 'mkdir', folder);
+                throw failure(
+                    i === parts.length ? 'EEXIST' : 'ENOTDIR',
+                    i === parts.length ? 17 : 20,
+                    i === parts.length ? 'file already exists' : 'not a directory',
+                    'mkdir',
+                    folder,
+                );
             }
         }
         return first;
@@ -203,7 +235,8 @@ const fs = {
             fs.copyFileSync(from, to);
             return;
         }
-        if (!options.recursive) throw failure('ERR_FS_EISDIR', 21, 'Recursive option not enabled, cannot copy a directory', 'cp', from);
+        if (!options.recursive)
+            throw failure('ERR_FS_EISDIR', 21, 'Recursive option not enabled, cannot copy a directory', 'cp', from);
         fs.mkdirSync(to, { recursive: true });
         for (const name of fs.readdirSync(from)) fs.cpSync(path.join(from, name), path.join(to, name), options);
     },
@@ -224,7 +257,10 @@ const fs = {
     },
     writeSync(descriptor, data, offset = 0, length, position = null) {
         const bytes = dataOf(data);
-        const part = typeof data === 'string' ? bytes : bytes.subarray(offset, length === undefined ? undefined : offset + length);
+        const part =
+            typeof data === 'string'
+                ? bytes
+                : bytes.subarray(offset, length === undefined ? undefined : offset + length);
         return native.transfer(descriptor, part, position ?? -1, true);
     },
     fsyncSync() {},
@@ -248,14 +284,37 @@ function seconds(time) {
 }
 
 // Files answer at once here, so the asynchronous forms are the synchronous ones with their answer told later.
-const ASYNCHRONOUS = ['readFile', 'writeFile', 'appendFile', 'access', 'stat', 'lstat', 'readdir', 'mkdir', 'mkdtemp', 'unlink', 'rmdir',
-    'rm', 'rename', 'copyFile', 'cp', 'symlink', 'readlink', 'realpath', 'truncate', 'utimes', 'chmod'];
+const ASYNCHRONOUS = [
+    'readFile',
+    'writeFile',
+    'appendFile',
+    'access',
+    'stat',
+    'lstat',
+    'readdir',
+    'mkdir',
+    'mkdtemp',
+    'unlink',
+    'rmdir',
+    'rm',
+    'rename',
+    'copyFile',
+    'cp',
+    'symlink',
+    'readlink',
+    'realpath',
+    'truncate',
+    'utimes',
+    'chmod',
+];
 fs.promises = { constants: fs.constants };
 for (const name of ASYNCHRONOUS) {
     const run = fs[`${name}Sync`];
-    const later = { async [name](...values) {
-        return run(...values);
-    } }[name];
+    const later = {
+        async [name](...values) {
+            return run(...values);
+        },
+    }[name];
     fs.promises[name] = later;
     fs[name] = (...values) => {
         const callback = values.pop();
@@ -264,7 +323,10 @@ for (const name of ASYNCHRONOUS) {
             error.code = 'ERR_INVALID_ARG_TYPE';
             throw error;
         }
-        later(...values).then((value) => setImmediate(callback, null, value), (error) => setImmediate(callback, error));
+        later(...values).then(
+            (value) => setImmediate(callback, null, value),
+            (error) => setImmediate(callback, error),
+        );
     };
 }
 fs.exists = (file, callback) => setImmediate(callback, fs.existsSync(file));

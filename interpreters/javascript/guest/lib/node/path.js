@@ -12,7 +12,9 @@ function normalizeParts(text, isAbsolute) {
 
 function check(value, name) {
     if (typeof value === 'string') return;
-    const error = new TypeError(`The "${name}" argument must be of type string. Received ${value === null ? 'null' : typeof value}`);
+    const error = new TypeError(
+        `The "${name}" argument must be of type string. Received ${value === null ? 'null' : typeof value}`,
+    );
     error.code = 'ERR_INVALID_ARG_TYPE';
     throw error;
 }
@@ -61,16 +63,24 @@ const path = {
         return at <= 0 ? '' : name.slice(at);
     },
     relative(from, to) {
-        const source = path.resolve(from).split('/').filter(Boolean), target = path.resolve(to).split('/').filter(Boolean);
+        const source = path.resolve(from).split('/').filter(Boolean),
+            target = path.resolve(to).split('/').filter(Boolean);
         let same = 0;
         while (same < source.length && same < target.length && source[same] === target[same]) same++;
         return [...source.slice(same).fill('..'), ...target.slice(same)].join('/');
     },
     parse(text) {
         check(text, 'path');
-        const base = path.basename(text), ext = path.extname(text);
+        const base = path.basename(text),
+            ext = path.extname(text);
         const dir = path.dirname(text);
-        return { root: text.startsWith('/') ? '/' : '', dir: dir === '.' && !text.startsWith('.') ? '' : dir, base, ext, name: base.slice(0, base.length - ext.length) };
+        return {
+            root: text.startsWith('/') ? '/' : '',
+            dir: dir === '.' && !text.startsWith('.') ? '' : dir,
+            base,
+            ext,
+            name: base.slice(0, base.length - ext.length),
+        };
     },
     format({ dir, root = '', base, name = '', ext = '' }) {
         const last = base ?? `${name}${ext && !ext.startsWith('.') ? '.' : ''}${ext}`;

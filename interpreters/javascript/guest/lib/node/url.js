@@ -5,11 +5,18 @@ const PORTS = { 'http:': '80', 'https:': '443', 'ws:': '80', 'wss:': '443', 'ftp
 const encode = (text, keep) => {
     let output = '';
     for (const character of text.toWellFormed()) {
-        output += keep.test(character) ? character : encodeURIComponent(character).replace(/^[!'()*]$/, (found) => `%${found.charCodeAt(0).toString(16).toUpperCase()}`);
+        output += keep.test(character)
+            ? character
+            : encodeURIComponent(character).replace(
+                  /^[!'()*]$/,
+                  (found) => `%${found.charCodeAt(0).toString(16).toUpperCase()}`,
+              );
     }
     return output;
 };
-const PATH = /^[!$%&'()*+,\-./0-9:;=@A-Z[\\\]^_a-z|~]$/, QUERY = /^[!$%&()*+,\-./0-9:;=?@A-Z[\\\]^_`a-z{|}~']$/, FRAGMENT = /^[!#$%&'()*+,\-./0-9:;=?@A-Z[\\\]^_a-z{|}~]$/;
+const PATH = /^[!$%&'()*+,\-./0-9:;=@A-Z[\\\]^_a-z|~]$/,
+    QUERY = /^[!$%&()*+,\-./0-9:;=?@A-Z[\\\]^_`a-z{|}~']$/,
+    FRAGMENT = /^[!#$%&'()*+,\-./0-9:;=?@A-Z[\\\]^_a-z{|}~]$/;
 const USER = /^[!$%&'()*+,\-.0-9A-Z_a-z~]$/;
 
 function invalid(input, base) {
@@ -17,12 +24,17 @@ function invalid(input, base) {
     return Object.assign(error, { code: 'ERR_INVALID_URL', input, ...(base === undefined ? {} : { base }) });
 }
 
-const formEncode = (text) => encodeURIComponent(`${text}`.toWellFormed()).replace(/%20/g, '+').replace(/[!'()~]/g, (found) => `%${found.charCodeAt(0).toString(16).toUpperCase()}`);
+const formEncode = (text) =>
+    encodeURIComponent(`${text}`.toWellFormed())
+        .replace(/%20/g, '+')
+        .replace(/[!'()~]/g, (found) => `%${found.charCodeAt(0).toString(16).toUpperCase()}`);
 const percentDecode = (text) => {
     try {
         return decodeURIComponent(text);
     } catch {
-        return text.replace(/(?:%[0-9a-f]{2})+/gi, (found) => new TextDecoder().decode(Uint8Array.fromHex(found.replaceAll('%', ''))));
+        return text.replace(/(?:%[0-9a-f]{2})+/gi, (found) =>
+            new TextDecoder().decode(Uint8Array.fromHex(found.replaceAll('%', ''))),
+        );
     }
 };
 const formDecode = (text) => percentDecode(text.replaceAll('+', ' '));
@@ -41,10 +53,16 @@ export class URLSearchParams {
     }
 
     #parse(text) {
-        this.#pairs = text.replace(/^\?/, '').split('&').filter(Boolean).map((part) => {
-            const at = part.indexOf('=');
-            return at === -1 ? [formDecode(part), ''] : [formDecode(part.slice(0, at)), formDecode(part.slice(at + 1))];
-        });
+        this.#pairs = text
+            .replace(/^\?/, '')
+            .split('&')
+            .filter(Boolean)
+            .map((part) => {
+                const at = part.indexOf('=');
+                return at === -1
+                    ? [formDecode(part), '']
+                    : [formDecode(part.slice(0, at)), formDecode(part.slice(at + 1))];
+            });
     }
 
     static follow(params, query, changed) {
@@ -58,7 +76,9 @@ export class URLSearchParams {
     }
 
     delete(name, value) {
-        this.#pairs = this.#pairs.filter(([other, item]) => other !== `${name}` || (value !== undefined && item !== `${value}`));
+        this.#pairs = this.#pairs.filter(
+            ([other, item]) => other !== `${name}` || (value !== undefined && item !== `${value}`),
+        );
         this.#changed();
     }
 
@@ -77,7 +97,10 @@ export class URLSearchParams {
     set(name, value) {
         const at = this.#pairs.findIndex(([other]) => other === `${name}`);
         if (at === -1) this.#pairs.push([`${name}`, `${value}`]);
-        else this.#pairs = this.#pairs.filter(([other], index) => index <= at || other !== `${name}`).with(at, [`${name}`, `${value}`]);
+        else
+            this.#pairs = this.#pairs
+                .filter(([other], index) => index <= at || other !== `${name}`)
+                .with(at, [`${name}`, `${value}`]);
         this.#changed();
     }
 
@@ -116,7 +139,8 @@ export class URLSearchParams {
 
     [custom](depth, options) {
         if (this.size === 0) return 'URLSearchParams {}';
-        return `URLSearchParams { ${this.#pairs.map(([name, value]) => `${inspect(name, options)} => ${inspect(value, options)}`).join(', ')} }`;
+        const shown = this.#pairs.map(([name, value]) => `${inspect(name, options)} => ${inspect(value, options)}`);
+        return `URLSearchParams { ${shown.join(', ')} }`;
     }
 }
 
@@ -165,7 +189,9 @@ export class URL {
     }
 
     get origin() {
-        return this.#parts.protocol in PORTS && this.#parts.protocol !== 'file:' ? `${this.#parts.protocol}//${this.host}` : 'null';
+        return this.#parts.protocol in PORTS && this.#parts.protocol !== 'file:'
+            ? `${this.#parts.protocol}//${this.host}`
+            : 'null';
     }
 
     get protocol() {
@@ -260,8 +286,22 @@ export class URL {
     }
 
     [custom](depth, options) {
-        const { href, origin, protocol, username, password, host, hostname, port, pathname, search, searchParams, hash } = this;
-        return `URL ${inspect({ href, origin, protocol, username, password, host, hostname, port, pathname, search, searchParams, hash }, options)}`;
+        const {
+            href,
+            origin,
+            protocol,
+            username,
+            password,
+            host,
+            hostname,
+            port,
+            pathname,
+            search,
+            searchParams,
+            hash,
+        } = this;
+        const place = { href, origin, protocol, username, password, host, hostname, port };
+        return `URL ${inspect({ ...place, pathname, search, searchParams, hash }, options)}`;
     }
 }
 
@@ -284,14 +324,33 @@ function parse(input, base, baseText) {
     input = input.trim().replace(/[\t\n\r]/g, '');
     const [, scheme, afterScheme] = /^([a-z][a-z0-9+.-]*:)?([^]*)$/i.exec(input);
     const [, main, search = '', hash = ''] = /^([^?#]*)(\?[^#]*)?(#[^]*)?$/.exec(afterScheme);
-    const tail = { search: search.length > 1 ? encode(search, QUERY) : '', hash: hash.length > 1 ? encode(hash, FRAGMENT) : '' };
+    const tail = {
+        search: search.length > 1 ? encode(search, QUERY) : '',
+        hash: hash.length > 1 ? encode(hash, FRAGMENT) : '',
+    };
     const protocol = (scheme ?? base?.protocol)?.toLowerCase();
     if (protocol === undefined) throw invalid(input, baseText);
     const special = protocol in PORTS;
     const path = special ? main.replaceAll('\\', '/') : main;
-    if (scheme !== undefined && !(base !== undefined && special && base.protocol === protocol && !path.startsWith('/'))) {
-        if (special || path.startsWith('//')) return { ...authority(protocol, special, special ? path.replace(/^\/*/, '//') : path, input, baseText), ...tail };
-        return { protocol, username: '', password: '', hostname: '', port: '', hasHost: false, pathname: path, ...tail };
+    if (
+        scheme !== undefined &&
+        !(base !== undefined && special && base.protocol === protocol && !path.startsWith('/'))
+    ) {
+        if (special || path.startsWith('//'))
+            return {
+                ...authority(protocol, special, special ? path.replace(/^\/*/, '//') : path, input, baseText),
+                ...tail,
+            };
+        return {
+            protocol,
+            username: '',
+            password: '',
+            hostname: '',
+            port: '',
+            hasHost: false,
+            pathname: path,
+            ...tail,
+        };
     }
     if (path.startsWith('//')) return { ...authority(protocol, special, path, input, baseText), ...tail };
     if (!base.hasHost && !base.pathname.startsWith('/')) {
@@ -310,12 +369,20 @@ function authority(protocol, special, path, input, baseText) {
     const at = place.lastIndexOf('@');
     const [username = '', password = ''] = at === -1 ? [] : place.slice(0, at).split(/:([^]*)/);
     const found = /^(\[[0-9a-f:.]+\]|[^:[\]]*)(?::(\d*))?$/i.exec(place.slice(at + 1));
-    if (found === null || (special && !isFile && found[1] === '') || Number(found[2] ?? 0) > 65535) throw invalid(input, baseText);
+    if (found === null || (special && !isFile && found[1] === '') || Number(found[2] ?? 0) > 65535)
+        throw invalid(input, baseText);
     const hostname = percentDecode(found[1]).toLowerCase();
     if (/[\x00-\x20#%/<>?@\\^|]/.test(hostname)) throw invalid(input, baseText);
     const port = found[2] ? `${Number(found[2])}` : '';
-    return { protocol, username: encode(username, USER), password: encode(password, USER), hostname, hasHost: true,
-        port: port === PORTS[protocol] ? '' : port, pathname: special || pathname ? dots(encode(pathname || '/', PATH)) : '' };
+    return {
+        protocol,
+        username: encode(username, USER),
+        password: encode(password, USER),
+        hostname,
+        hasHost: true,
+        port: port === PORTS[protocol] ? '' : port,
+        pathname: special || pathname ? dots(encode(pathname || '/', PATH)) : '',
+    };
 }
 
 for (const type of [URL, URLSearchParams]) {
@@ -323,10 +390,15 @@ for (const type of [URL, URLSearchParams]) {
 }
 
 export default {
-    URL, URLSearchParams,
+    URL,
+    URLSearchParams,
     fileURLToPath: (url) => decodeURIComponent(new URL(url).pathname),
     pathToFileURL: (path) => new URL(`file://${encode(path, PATH)}`),
-    format: (url) => (url instanceof URL ? url.href : `${url.protocol ?? ''}//${url.host ?? url.hostname ?? ''}${url.pathname ?? ''}${url.search ?? ''}${url.hash ?? ''}`),
+    format: (url) =>
+        url instanceof URL
+            ? url.href
+            : `${url.protocol ?? ''}//${url.host ?? url.hostname ?? ''}${url.pathname ?? ''}` +
+              `${url.search ?? ''}${url.hash ?? ''}`,
     parse: (text) => new URL(text),
     resolve: (from, to) => new URL(to, from).href,
 };

@@ -4,7 +4,10 @@ import { formatText, formatWithOptions, inspect } from 'sandpool:inspect';
 import { isDeepStrictEqual } from 'sandpool:equality';
 import { TextDecoder, TextEncoder } from 'sandpool:encoding';
 
-const is = (...kinds) => (value) => kinds.includes(native.classOf(value));
+const is =
+    (...kinds) =>
+    (value) =>
+        kinds.includes(native.classOf(value));
 
 const util = {
     inspect,
@@ -20,10 +23,15 @@ const util = {
             });
         };
     },
-    callbackify: (original) => (...values) => {
-        const callback = values.pop();
-        original(...values).then((value) => setImmediate(callback, null, value), (error) => setImmediate(callback, error));
-    },
+    callbackify:
+        (original) =>
+        (...values) => {
+            const callback = values.pop();
+            original(...values).then(
+                (value) => setImmediate(callback, null, value),
+                (error) => setImmediate(callback, error),
+            );
+        },
     deprecate: (original) => original,
     inherits(type, parent) {
         type.super_ = parent;
@@ -34,13 +42,28 @@ const util = {
     styleText: (style, text) => text,
     isArray: Array.isArray,
     types: {
-        isDate: is('Date'), isRegExp: is('RegExp'), isMap: is('Map'), isSet: is('Set'), isWeakMap: is('WeakMap'), isWeakSet: is('WeakSet'),
-        isPromise: is('Promise'), isProxy: (value) => native.proxyTarget(value) !== undefined, isNativeError: is('Error'),
-        isGeneratorObject: is('Generator'), isArrayBuffer: is('ArrayBuffer'), isAnyArrayBuffer: is('ArrayBuffer', 'SharedArrayBuffer'),
-        isDataView: is('DataView'), isUint8Array: is('Uint8Array'), isTypedArray: (value) => ArrayBuffer.isView(value) && native.classOf(value) !== 'DataView',
-        isArrayBufferView: ArrayBuffer.isView, isMapIterator: is('Map Iterator'), isSetIterator: is('Set Iterator'),
-        isAsyncFunction: (value) => typeof value === 'function' && /^async\b/.test(Function.prototype.toString.call(value)),
-        isGeneratorFunction: (value) => typeof value === 'function' && /^(?:async\s+)?function\s*\*/.test(Function.prototype.toString.call(value)),
+        isDate: is('Date'),
+        isRegExp: is('RegExp'),
+        isMap: is('Map'),
+        isSet: is('Set'),
+        isWeakMap: is('WeakMap'),
+        isWeakSet: is('WeakSet'),
+        isPromise: is('Promise'),
+        isProxy: (value) => native.proxyTarget(value) !== undefined,
+        isNativeError: is('Error'),
+        isGeneratorObject: is('Generator'),
+        isArrayBuffer: is('ArrayBuffer'),
+        isAnyArrayBuffer: is('ArrayBuffer', 'SharedArrayBuffer'),
+        isDataView: is('DataView'),
+        isUint8Array: is('Uint8Array'),
+        isTypedArray: (value) => ArrayBuffer.isView(value) && native.classOf(value) !== 'DataView',
+        isArrayBufferView: ArrayBuffer.isView,
+        isMapIterator: is('Map Iterator'),
+        isSetIterator: is('Set Iterator'),
+        isAsyncFunction: (value) =>
+            typeof value === 'function' && /^async\b/.test(Function.prototype.toString.call(value)),
+        isGeneratorFunction: (value) =>
+            typeof value === 'function' && /^(?:async\s+)?function\s*\*/.test(Function.prototype.toString.call(value)),
     },
     TextDecoder,
     TextEncoder,
