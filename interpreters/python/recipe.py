@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Builds the Python interpreter: `python3 recipe.py --out DIR --work DIR [--jobs N]`.
+"""Builds the Python interpreter: `python3 recipe.py --out DIR --work DIR [--edition base|full] [--jobs N]`.
+
+The base edition is CPython with its standard library; the full edition has the packages of `packages/` linked in.
 
 Leaves module.wasm, base.tar and packages.json in --out. Every step caches its result in --work, keyed by what went into
 it, so a build that was interrupted goes on where it was, and a changed guest source only links again. Installs nothing and
@@ -13,18 +15,20 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TOTAL_STEPS = 15
+BASE_STEPS = 15
+# The sources of libc++, and libc++.
+CXX_STEPS = 2
 
 if sys.version_info < (3, 11):
     sys.exit("recipe: python3 is older than 3.11; install a newer one with: apt-get install python3")
 
 import tomllib  # noqa: E402  (3.11 has it)
 
-from building import compile as libs, cpython, extensions, fetch, layer, link  # noqa: E402
+from building import compile as libs, cpython, cxx, extensions, fetch, layer, link, packages  # noqa: E402
 from building.steps import Build, RecipeError  # noqa: E402
 
 
-def cook(build, out, manifest):
+def cook(build, out, manifest, edition):
     """All steps, in the order in which they need each other."""
     def pinned(*kinds):
         return [source for source in manifest["source"] if source["kind"] in kinds]
@@ -42,10 +46,23 @@ def cook(build, out, manifest):
     library = build.step("cpython", cpython.library, cpython=source, native=native, compiler=compiler)
     built_in = build.step("extensions", extensions.extensions, cpython=source, library=library, libraries=libraries,
                           compiler=compiler)
-    reactor = build.step("reactor", link.reactor, guest_sources=sorted((HERE / "guest").glob("*.[ch]")), cpython=source, library=library,
-                         archives=[built_in, *libraries], compiler=compiler)
-    base = build.step("base", layer.tree, guest=HERE / "guest/site", cpython=source, library=library, native=native,
-                      wheels=wheels, manifest={"name": manifest["name"], "version": manifest["version"]})
+    if edition == "full":
+        zig = build.step("cxx-sources", cxx.sources, pinned=True, sources=pinned("pypi-manylinux"))
+        runtime = build.step("cxx", cxx.libraries, zig=zig, own=HERE / "cxx", compiler=compiler)
+        compiled = packages.build_all(build, HERE / "packages", compiler=compiler, cpython=source, library=library,
+                                      native=native, cxx=runtime,
+                                      libraries={path.folder.name: path for path in libraries})
+        warmups = [package.warmup for package in packages.find(HERE / "packages") if package.warmup]
+        options = {"modules": compiled, "runtime": cxx.link_flags(runtime)}
+    else:
+        compiled, warmups, options = [], [], {"modules": []}
+    # Two editions in one work folder keep a result each.
+    suffix = "" if edition == "base" else f"-{edition}"
+    reactor = build.step(f"reactor{suffix}", link.reactor, guest_sources=sorted((HERE / "guest").glob("*.[ch]")), cpython=source,
+                         library=library, archives=[built_in, *libraries], compiler=compiler, **options)
+    base = build.step(f"base{suffix}", layer.tree, guest=HERE / "guest/site", cpython=source, library=library, native=native,
+                      wheels=wheels, manifest={"name": manifest["name"], "version": manifest["version"]},
+                      packages=compiled, warmups=warmups)
     for path in (reactor.folder / "module.wasm", base.folder / "base.tar", base.folder / "packages.json"):
         _publish(path, out)
 
@@ -58,16 +75,21 @@ def _publish(path, out):
 
 
 def main():
+    manifest = tomllib.loads((HERE / "manifest.toml").read_text())
     parser = argparse.ArgumentParser(description="Build the Python interpreter for Sandpool.")
     parser.add_argument("--out", type=Path, required=True, help="where module.wasm, base.tar and packages.json go")
-    parser.add_argument("--work", type=Path, required=True, help="cache of downloads and results (about 1 GB)")
+    parser.add_argument("--work", type=Path, required=True, help="cache of downloads and results (about 1 GB; 3 GB for the full edition)")
+    parser.add_argument("--edition", choices=manifest["editions"], default=manifest["editions"][0], help="what is in it")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers to run at once")
     arguments = parser.parse_args()
     for folder in (arguments.out, arguments.work):
         folder.mkdir(parents=True, exist_ok=True)
-    manifest = tomllib.loads((HERE / "manifest.toml").read_text())
+    total = BASE_STEPS
+    if arguments.edition != "base":
+        total += CXX_STEPS + packages.steps_of(HERE / "packages")
     try:
-        cook(Build(arguments.work.resolve(), max(1, arguments.jobs), TOTAL_STEPS), arguments.out.resolve(), manifest)
+        build = Build(arguments.work.resolve(), max(1, arguments.jobs), total)
+        cook(build, arguments.out.resolve(), manifest, arguments.edition)
     except RecipeError as error:
         sys.exit(f"recipe: {error}")
     except KeyboardInterrupt:

@@ -24,21 +24,32 @@ SKELETON_FILES = {
 }
 
 
-def tree(build, folder, guest, cpython, library, native, wheels, manifest):
+def tree(build, folder, guest, cpython, library, native, wheels, manifest, packages=(), warmups=()):
     """Lay out the tree, compile its bytecode, pack it; `base.tar` and `packages.json`."""
     root = folder / "root"
     _skeleton(root)
     _stdlib(cpython.folder / "src/Lib", library.folder, root / STDLIB)
     for wheel in sorted((wheels.folder / "files").glob("*.whl")):
-        _unpack_wheel(wheel, root / SITE)
+        unpack_wheel(wheel, root / SITE)
     for package in sorted(guest.iterdir()):
         shutil.copytree(package, root / SITE / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    _packages(packages, warmups, root / SITE)
     build.say("compiling bytecode")
     _bytecode(build, folder, native, root)
     packages = _installed(root / SITE)
     answer = {"runtime": {"name": manifest["name"], "version": manifest["version"]}, "packages": packages}
     (folder / "packages.json").write_text(json.dumps(answer, indent=1) + "\n")
     _pack(root, folder / "base.tar")
+
+
+def _packages(steps, warmups, site):
+    """The packages' own files, and their warm-ups where the guest finds them, in the packages' order."""
+    for step in steps:
+        if (step.folder / "site").is_dir():
+            shutil.copytree(step.folder / "site", site, dirs_exist_ok=True)
+    for number, path in enumerate(warmups):
+        target = site / "sandpool_guest/warm" / f"p{number:02}_{path.parent.name.replace('-', '_')}.py"
+        shutil.copyfile(path, target)
 
 
 def _skeleton(root):
@@ -61,7 +72,7 @@ def _stdlib(source, library, target):
     (target / "site-packages").mkdir(exist_ok=True)
 
 
-def _unpack_wheel(wheel, site):
+def unpack_wheel(wheel, site):
     """What pip would install of a pure wheel, without scripts and tests."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():

@@ -11,6 +11,7 @@
 #include "interrupt.h"
 #include "module.h"
 #include "output.h"
+#include "packages.h"
 
 #define EXPORT(name) __attribute__((export_name(#name))) name
 
@@ -70,7 +71,7 @@ start_python(void)
     PyPreConfig_InitIsolatedConfig(&before);
     before.utf8_mode = 1;
     check(Py_PreInitialize(&before), "pre-initialisation");
-    if (PyImport_ExtendInittab(built_in) < 0) {
+    if (PyImport_ExtendInittab(built_in) < 0 || PyImport_ExtendInittab(sandpool_packages) < 0) {
         die("built-in modules");
     }
     PyConfig config;
