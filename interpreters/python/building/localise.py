@@ -1,8 +1,8 @@
 """One object of many, whose symbols nobody else sees: what a shared library is on other platforms.
 
-Statically linked packages share one name space: numpy and pandas bring copies of the same C files, and packages use the same
-short names for different functions. So each module's objects are merged, and what the merged object defines is made local to
-it, except its PyInit function. (`wasm-ld -r` merges; no tool of LLVM's makes symbols of a wasm object local.)
+Statically linked packages share one name space: numpy and pandas bring copies of the same C files, and packages use the
+same short names for different functions. So each module's objects are merged, and what the merged object defines is made
+local to it, except its PyInit function. (`wasm-ld -r` merges; no tool of LLVM's makes symbols of a wasm object local.)
 
 Also a program, for build systems that link through a driver: `python3 localise.py OBJECT KEPT...`.
 """

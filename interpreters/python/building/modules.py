@@ -4,13 +4,23 @@ For packages whose build system is a list of files with flags. (Those with gener
 """
 
 import json
+import re
 import shutil
+import tarfile
 
 from . import cxx, localise
 from .compile import CFLAGS, EMULATION
 from .steps import RecipeError
 
 CXX_SUFFIXES = {".cc", ".cpp", ".cxx"}
+
+# WebAssembly traps when a function is called through a pointer of another type, where other machines only ignore an
+# argument or a result. So the compiler tells of each such cast.
+CAST_WARNING = ["-Wno-everything", "-Wcast-function-type-mismatch"]
+CAST = re.compile(r"^(\S+:\d+):\d+: warning: cast from '.*?'(?: \(aka '(.*?)'\))? to '(\w+)'.*function-type-mismatch",
+                  re.MULTILINE)
+# CPython calls functions with METH_KEYWORDS, which its method tables keep as a PyCFunction, with three arguments.
+WITH_KEYWORDS = re.compile(r"struct _object \*\(\*\)\([^,]*, struct _object \*, struct _object \*\)")
 
 
 class Module:
@@ -39,7 +49,9 @@ def compile_modules(build, folder, context, modules):
 
     def compile_one(job):
         module, source, target = job
-        build.run([*context.compiler.cc, *options(context, module, source), "-c", source, "-o", target], folder / "log")
+        log = target.with_suffix(".log")
+        build.run([*context.compiler.cc, *options(context, module, source), "-c", source, "-o", target], log)
+        _check_casts(source, log.read_text("utf-8", "replace"))
 
     # The longest first would be best; the last in the list are taken first, and C++ takes longer.
     build.each(compile_one, sorted(jobs, key=lambda job: (job[1].suffix in CXX_SUFFIXES, job[2].name)))
@@ -48,16 +60,24 @@ def compile_modules(build, folder, context, modules):
         objects = [target for owner, _, target in jobs if owner is module]
         localise.merge(context.compiler, folder / "objects" / f"{module.name}.o", objects, {module.symbol})
     shutil.rmtree(room)
-    (folder / "modules.json").write_text(json.dumps({module.name: module.symbol for module in modules}, indent=1) + "\n")
+    listed = {module.name: module.symbol for module in modules}
+    (folder / "modules.json").write_text(json.dumps(listed, indent=1) + "\n")
 
 
 def options(context, module, source):
     """The compiler's options for one source of a module."""
     leaf = module.name.rpartition(".")[2]
-    found = [*CFLAGS, *EMULATION, "-w", *context.python_flags, f"-DPyInit_{leaf}={module.symbol}"]
+    found = [*CFLAGS, *EMULATION, *CAST_WARNING, *context.python_flags, f"-DPyInit_{leaf}={module.symbol}"]
     if source.suffix in CXX_SUFFIXES:
         found += [f"-std={module.standard}", *cxx.flags(context.cxx.folder), "-fvisibility=hidden"]
     return [*found, *module.flags]
+
+
+def _check_casts(source, output):
+    for place, actual, wanted in CAST.findall(output):
+        if not (wanted == "PyCFunction" and WITH_KEYWORDS.fullmatch(actual)):
+            raise RecipeError(f"{source.name} has a function of type {actual} used as {wanted}, which traps when "
+                              f"called: patch it ({place})")
 
 
 def copy_source(source, target):
@@ -66,8 +86,20 @@ def copy_source(source, target):
     return target
 
 
+def unpack(archive, folder):
+    """Unpack an archive that holds one folder; that folder, as `folder/src`."""
+    room = folder / "unpacked"
+    with tarfile.open(archive) as tar:
+        # Debian 12's python3 has no extractall(filter=...); the archive's hash has been checked.
+        tar.extractall(room)
+    (content,) = room.iterdir()
+    content.rename(folder / "src")
+    room.rmdir()
+    return folder / "src"
+
+
 def replace(path, *changes):
-    """Replace texts in a source file: `(before, after)` or `(before, after, count)`. Stops when it is not as expected."""
+    """Replace texts in a source file: `(before, after)` or `(before, after, count)`; stop when it is not as expected."""
     text = path.read_text()
     for before, after, *count in changes:
         expected = count[0] if count else 1
@@ -78,7 +110,17 @@ def replace(path, *changes):
     path.write_text(text)
 
 
-def copy_python(source, target, left_out=("tests", "test", "testing", "__pycache__")):
+def include_pybind11(context):
+    """Flags that find pybind11's headers, for a package that needs pybind11."""
+    return [f"-I{context.needs['pybind11'].folder}/include"]
+
+
+def include_numpy(context):
+    """Flags that find numpy's headers, for a package that needs numpy."""
+    return [f"-I{context.needs['numpy'].folder}/include"]
+
+
+def copy_python(source, target, left_out=("tests", "test", "__pycache__")):
     """A package's Python files and data, without what only a build or a test reads."""
     def unwanted(folder, names):
         sources = {name for name in names if name.endswith((".c", ".cpp", ".h", ".pyx", ".pxd", ".pyi", ".build"))}
