@@ -115,11 +115,6 @@ def include_pybind11(context):
     return [f"-I{context.needs['pybind11'].folder}/include"]
 
 
-def include_numpy(context):
-    """Flags that find numpy's headers, for a package that needs numpy."""
-    return [f"-I{context.needs['numpy'].folder}/include"]
-
-
 def copy_python(source, target, left_out=("tests", "test", "__pycache__")):
     """A package's Python files and data, without what only a build or a test reads."""
     def unwanted(folder, names):
