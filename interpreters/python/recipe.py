@@ -28,7 +28,7 @@ from building import compile as libs, cpython, cxx, extensions, fetch, layer, li
 from building.steps import Build, RecipeError  # noqa: E402
 
 
-def cook(build, out, manifest, edition):
+def cook(build, out, manifest, edition, found):
     """All steps, in the order in which they need each other."""
     def pinned(*kinds):
         return [source for source in manifest["source"] if source["kind"] in kinds]
@@ -49,11 +49,11 @@ def cook(build, out, manifest, edition):
     if edition == "full":
         zig = build.step("cxx-sources", cxx.sources, pinned=True, sources=pinned("pypi-manylinux"))
         runtime = build.step("cxx", cxx.libraries, zig=zig, own=HERE / "cxx", compiler=compiler)
-        compiled = packages.build_all(build, HERE / "packages", compiler=compiler, cpython=source, library=library,
+        compiled = packages.build_all(build, HERE / "packages", found, compiler=compiler, cpython=source, library=library,
                                       native=native, cxx=runtime,
                                       libraries={path.folder.name: path for path in libraries})
-        warmups = [package.warmup for package in packages.find(HERE / "packages") if package.warmup]
-        options = {"modules": compiled, "runtime": cxx.link_flags(runtime)}
+        warmups = [package.warmup for package in found if package.warmup]
+        options = {"modules": compiled, "runtime": cxx.link_flags(runtime.folder)}
     else:
         compiled, warmups, options = [], [], {"modules": []}
     # Two editions in one work folder keep a result each.
@@ -80,16 +80,16 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="where module.wasm, base.tar and packages.json go")
     parser.add_argument("--work", type=Path, required=True, help="cache of downloads and results (about 1 GB; 3 GB for the full edition)")
     parser.add_argument("--edition", choices=manifest["editions"], default=manifest["editions"][0], help="what is in it")
+    parser.add_argument("--only", metavar="NAME,...", help="of the full edition's compiled packages, only these (to work on them)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers to run at once")
     arguments = parser.parse_args()
     for folder in (arguments.out, arguments.work):
         folder.mkdir(parents=True, exist_ok=True)
-    total = BASE_STEPS
-    if arguments.edition != "base":
-        total += CXX_STEPS + packages.steps_of(HERE / "packages")
     try:
-        build = Build(arguments.work.resolve(), max(1, arguments.jobs), total)
-        cook(build, arguments.out.resolve(), manifest, arguments.edition)
+        found = packages.find(HERE / "packages", arguments.only.split(",") if arguments.only else ())
+        more = CXX_STEPS + packages.steps_of(found) if arguments.edition != "base" else 0
+        build = Build(arguments.work.resolve(), max(1, arguments.jobs), BASE_STEPS + more)
+        cook(build, arguments.out.resolve(), manifest, arguments.edition, found)
     except RecipeError as error:
         sys.exit(f"recipe: {error}")
     except KeyboardInterrupt:

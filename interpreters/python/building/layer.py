@@ -31,8 +31,7 @@ def tree(build, folder, guest, cpython, library, native, wheels, manifest, packa
     _stdlib(cpython.folder / "src/Lib", library.folder, root / STDLIB)
     for wheel in sorted((wheels.folder / "files").glob("*.whl")):
         unpack_wheel(wheel, root / SITE)
-    for package in sorted(guest.iterdir()):
-        shutil.copytree(package, root / SITE / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(guest, root / SITE, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     _packages(packages, warmups, root / SITE)
     build.say("compiling bytecode")
     _bytecode(build, folder, native, root)

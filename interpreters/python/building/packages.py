@@ -4,7 +4,8 @@ A folder has `package.toml` and, when there is something to compile, `build.py`:
 
     packages/<name>/package.toml   needs = ["numpy"]      the packages whose steps its own builds on
                                    [[source]] ...         what it is made from, pinned (see building/sources.py)
-    packages/<name>/build.py       def build(build, folder, context): ...   (context: see Context below)
+    packages/<name>/build.py       def build(build, folder, context): ...   (context: see Context below); what it imports as
+                                   `from building import x` goes into the step's key
     packages/<name>/warmup.py      what the image does with it: see guest/site/sandpool_guest/warm.py
     packages/<name>/...            whatever build.py reads
 
@@ -20,7 +21,10 @@ Pure wheels need no folder: a [[source]] in `packages/pure.toml` is enough. A pa
 
 import importlib.util
 import json
+import sys
 import tomllib
+import types
+from pathlib import Path
 
 from . import sources
 from .layer import unpack_wheel
@@ -52,15 +56,27 @@ class Package:
         return path if path.exists() else None
 
     def builder(self):
-        """The function `build` of its build.py."""
+        """Its build.py as a module, or None."""
         path = self.folder / "build.py"
         if not path.exists():
             return None
-        name = f"{__package__}.recipe_of_{self.name.replace('-', '_')}"
-        spec = importlib.util.spec_from_file_location(name, path)
+        name = f"recipe_of_{self.name.replace('-', '_')}"
+        # A Python package, so that it can import other files of the folder: `from . import x`.
+        spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(self.folder)])
         module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
         spec.loader.exec_module(module)
-        return module.build
+        return module
+
+
+def helpers(module, found=()):
+    """The files of the recipe's modules that `module` imports as modules (`from building import meson`), and theirs."""
+    found = set(found)
+    for value in vars(module).values():
+        path = Path(getattr(value, "__file__", None) or "/")
+        if isinstance(value, types.ModuleType) and path.parent == Path(__file__).parent and path not in found:
+            found |= {path} | helpers(value, {*found, path})
+    return found
 
 
 class Context:
@@ -102,8 +118,8 @@ class Context:
         return sources.debian_file(self.sources.folder / "debian/files", name)
 
 
-def find(folder):
-    """The packages below `folder`, each after those that it needs."""
+def find(folder, only=()):
+    """The packages below `folder`, each after those that it needs; of these, `only` some and what they need, if given."""
     known = {path.parent.name: Package(path.parent) for path in sorted(folder.glob("*/package.toml"))}
     ordered = {}
 
@@ -116,26 +132,28 @@ def find(folder):
             place(needed, (*path, name))
         ordered[name] = known[name]
 
-    for name in known:
-        place(name)
+    for name in only or known:
+        place(name, ("--only",))
     return list(ordered.values())
 
 
-def steps_of(folder):
+def steps_of(found):
     """How many steps `build_all` will take."""
-    return 1 + sum((1 if package.sources else 0) + 1 for package in find(folder))
+    return 1 + sum((1 if package.sources else 0) + 1 for package in found)
 
 
-def build_all(build, folder, *, compiler, cpython, library, native, cxx, libraries):
-    """The steps of all packages, the pure wheels' last, in the order of their needs."""
+def build_all(build, folder, found, *, compiler, cpython, library, native, cxx, libraries):
+    """The steps of the packages `found`, in their order, and that of the pure wheels."""
     done = {}
-    for package in find(folder):
+    for package in found:
         fetched = None
         if package.sources:
             fetched = build.step(f"{package.name}-sources", sources.fetch, pinned=True, sources=package.sources)
         needs = {name: done[name] for name in package.needs}
-        context = Context(compiler, cpython, library, native, cxx, libraries, fetched, needs, package.recipe)
-        done[package.name] = build.step(f"package-{package.name}", package.builder() or wheels_only, context=context)
+        builder = package.builder()
+        recipe = package.recipe + (sorted(helpers(builder)) if builder else [])
+        context = Context(compiler, cpython, library, native, cxx, libraries, fetched, needs, recipe)
+        done[package.name] = build.step(f"package-{package.name}", builder.build if builder else wheels_only, context=context)
     pure = tomllib.loads((folder / "pure.toml").read_text())["source"]
     return [*done.values(), build.step("package-pure", sources.pure, sources=pure)]
 
