@@ -1,6 +1,6 @@
 """Compiling a package's extension modules from lists of their sources, as its own build system would.
 
-For packages whose build system is a list of files with flags. (Those with generated sources run their own: see numpy's.)
+For packages whose build system is a list of files with flags. (Those that generate sources run their own: see meson.py.)
 """
 
 import json
@@ -13,6 +13,8 @@ from .compile import CFLAGS, EMULATION
 from .steps import RecipeError
 
 CXX_SUFFIXES = {".cc", ".cpp", ".cxx"}
+# What a package's folder has for building it and for type checkers.
+SOURCE_SUFFIXES = (".c", ".cpp", ".h", ".pyx", ".pxd", ".pxi", ".pyi", ".build")
 
 # WebAssembly traps when a function is called through a pointer of another type, where other machines only ignore an
 # argument or a result. So the compiler tells of each such cast.
@@ -99,7 +101,7 @@ def unpack(archive, folder):
 
 
 def replace(path, *changes):
-    """Replace texts in a source file: `(before, after)` or `(before, after, count)`; stop when it is not as expected."""
+    """Replace texts in a source file, `(before, after)` or `(before, after, count)`; stop when it is not as expected."""
     text = path.read_text()
     for before, after, *count in changes:
         expected = count[0] if count else 1
@@ -118,8 +120,7 @@ def include_pybind11(context):
 def copy_python(source, target, left_out=("tests", "test", "__pycache__")):
     """A package's Python files and data, without what only a build or a test reads."""
     def unwanted(folder, names):
-        sources = {name for name in names if name.endswith((".c", ".cpp", ".h", ".pyx", ".pxd", ".pyi", ".build"))}
-        return sources | {name for name in names if name in left_out}
+        return [name for name in names if name in left_out or name.endswith(SOURCE_SUFFIXES)]
 
     shutil.copytree(source, target, ignore=unwanted, dirs_exist_ok=True)
 

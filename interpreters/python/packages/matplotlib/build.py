@@ -38,6 +38,15 @@ LATE_ENUMS = [
      "          p11x::enums[py_name] = pybind11::cast(std::pair{py_base_cls, pairs}); \\\n          }); \\\n"),
 ]
 
+# Fonts are read into memory at once: a font whose file is open could not stay in the image, since descriptors do not.
+FONTS_IN_MEMORY = ("""        self->py_file = py::module_::import("io").attr("open")(filename, "rb");
+""", """        auto io = py::module_::import("io");
+        auto file = io.attr("open")(filename, "rb");
+        self->py_file = io.attr("BytesIO")(file.attr("read")());
+        self->py_file.attr("name") = file.attr("name");
+        file.attr("close")();
+""")
+
 # No thread can tell that the font cache takes long; the image has it already.
 NO_TIMER = [
     ("""        timer = threading.Timer(5, lambda: _log.warning(
@@ -51,6 +60,7 @@ NO_TIMER = [
 def build(build, folder, context):
     source = modules.copy_source(context.sdist("matplotlib"), folder / "src")
     modules.replace(source / "src/_enums.h", *LATE_ENUMS)
+    modules.replace(source / "src/ft2font_wrapper.cpp", FONTS_IN_MEMORY)
     modules.replace(source / "lib/matplotlib/font_manager.py", *NO_TIMER)
     agg = source / "extern/agg24-svn"
     flags = [f"-I{source}/src", f"-I{agg}/include", "-DMPL_DEVNULL=/dev/null", '-DFREETYPE_BUILD_TYPE="system"',
