@@ -9,7 +9,7 @@ STDLIB = "usr/lib/python3.13"
 SITE = f"{STDLIB}/site-packages"
 
 # No use in a session: tests, graphics, installers, and what only a terminal or Windows has.
-LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__", "_pyrepl", "__phello__",
+LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__", "__phello__",
             "venv", "idle_test"}
 LEFT_OUT_FILES = {"turtle.py", "antigravity.py"}
 

@@ -8,7 +8,7 @@ from building.compile import CFLAGS, EMULATION
 COMMON = ["--host=wasm32-wasi", "--disable-shared", "--without-python", "--without-debug"]
 XML = ["--without-http", "--without-ftp", "--without-lzma", "--without-zlib", "--without-threads", "--without-modules",
        "--without-legacy", "--without-readline", "--without-history", "--with-iconv"]
-XSLT = ["--without-crypto", "--without-plugins", "--without-debugger", "--without-profiler"]
+XSLT = ["--without-crypto", "--without-plugins", "--without-debugger"]
 
 
 def build(build, folder, context):
