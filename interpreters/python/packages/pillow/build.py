@@ -1,6 +1,6 @@
-"""Pillow, with zlib, JPEG, WebP and FreeType.
+"""Pillow, with zlib, JPEG, TIFF, WebP and FreeType.
 
-Not there: compressed TIFF (libtiff), JPEG 2000, AVIF, colour management (lcms2), complex text layout (raqm).
+Not there: JPEG 2000, AVIF, colour management (lcms2), complex text layout (raqm).
 """
 
 import re
@@ -23,9 +23,9 @@ def build(build, folder, context):
     names += [f"src/libImaging/{name}.c" for name in _names(setup, "_LIB_IMAGING")]
     # It is a library of its own in setup.py; each module that uses it gets a copy here.
     mode = "src/libImaging/Mode.c"
-    needs = [f"-I{context.needs[name].folder}/include" for name in ("freetype", "jpeg", "webp")]
+    needs = [f"-I{context.needs[name].folder}/include" for name in ("freetype", "jpeg", "tiff", "webp")]
     flags = [*needs, f"-I{context.libraries['zlib'].folder}/include", "-DHAVE_LIBZ", "-DHAVE_LIBJPEG",
-             f'-DPILLOW_VERSION="{VERSION}"', *cxx.SETJMP]
+             "-DHAVE_LIBTIFF", f'-DPILLOW_VERSION="{VERSION}"', *cxx.SETJMP]
     compiled = {"_imaging": [*names, mode]}
     compiled |= {name: [f"src/{name}.c", mode] for name in ("_imagingft", "_imagingmath", "_imagingmorph", "_webp")}
     modules.compile_modules(build, folder, context,
