@@ -1,5 +1,6 @@
 """The base layer: the standard library, the packages, our guest code, and the skeleton of the guest's file tree."""
 
+import hashlib
 import json
 import shutil
 import tarfile
@@ -85,27 +86,44 @@ def unpack_wheel(wheel, site):
         (metadata / "INSTALLER").write_text("sandpool\n")
 
 
-# Hash-based and unchecked: a .pyc is valid whatever times the files have, and is never compared with its source.
+# Hash-based and unchecked: a .pyc is valid whatever times the files have, and is never compared with its source. Reads lines
+# of three paths: the source, where the bytecode goes, and the source's path in the guest.
 _COMPILE = """
-import os, py_compile, sys
-root = sys.argv[1]
-for folder, _, names in sorted(os.walk(root)):
-    for name in sorted(names):
-        if name.endswith(".py"):
-            path = os.path.join(folder, name)
-            target = os.path.join(folder, "__pycache__", name[:-3] + ".cpython-313.pyc")
-            try:
-                py_compile.compile(path, target, dfile="/" + os.path.relpath(path, root), doraise=True, optimize=0,
-                                   invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-            except py_compile.PyCompileError as error:
-                print("not compiled:", error)
+import py_compile, sys
+for line in open(sys.argv[1], encoding="utf-8"):
+    path, target, shown = line.rstrip(chr(10)).split(chr(9))
+    try:
+        py_compile.compile(path, target, dfile=shown, doraise=True, optimize=0,
+                           invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    except py_compile.PyCompileError as error:
+        print("not compiled:", error)
 """
 
 
 def _bytecode(build, folder, native, root):
+    """Compile what has not been compiled in any build of this work folder, and put all bytecode in its place."""
     script = folder / "compile.py"
     script.write_text(_COMPILE)
-    build.run([native.folder / "bin/python", "-S", script, root], folder / "log", env={"PYTHONDONTWRITEBYTECODE": "1"})
+    # One file for each path and content. The bytecode depends on nothing else but the minor version.
+    cache = build.work / "bytecode-3.13"
+    cache.mkdir(exist_ok=True)
+    kept = {path: cache / _name_of(path, root) for path in sorted(root.rglob("*.py")) if path.is_file()}
+    missing = [path for path, target in kept.items() if not target.exists()]
+
+    def compile_part(part):
+        listed = folder / f"compile-{part}.txt"
+        listed.write_text("".join(f"{path}\t{kept[path]}\t/{path.relative_to(root)}\n" for path in missing[part::build.jobs]))
+        build.run([native.folder / "bin/python", "-S", script, listed], folder / "log", env={"PYTHONDONTWRITEBYTECODE": "1"})
+
+    build.each(compile_part, range(build.jobs))
+    for path, target in kept.items():
+        if target.exists():
+            (path.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copyfile(target, path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc")
+
+
+def _name_of(path, root):
+    return hashlib.sha256(f"/{path.relative_to(root)}\n".encode() + path.read_bytes()).hexdigest()
 
 
 def _installed(site):

@@ -25,5 +25,7 @@ def reactor(build, folder, guest_sources, cpython, library, archives, compiler, 
               *(f"--export={name}" for name in DATA_EXPORTS)]
     command = [*compiler.cc, "-O3", "-mexec-model=reactor", *objects, *packages.objects(modules), *python, *extra, *runtime,
                "-lwasi-emulated-signal", "-lwasi-emulated-getpid", "-lwasi-emulated-process-clocks", "-ldl", "-lpthread", "-lm",
+               # numpy prints long double; without this the C library ends the program when somebody does.
+               "-lc-printscan-long-double",
                *(f"-Wl,{option}" for option in linker), "-o", folder / "module.wasm"]
     build.run(command, folder / "log")

@@ -15,6 +15,7 @@ A folder has `package.toml` and, when there is something to compile, `build.py`:
     objects/*.o     linked as they are
     lib/*.a         linked as far as something needs them
     site/           files for site-packages, a *.dist-info/METADATA among them
+    dev/            if it is there: all that packages which need this one may read of it
 
 Pure wheels need no folder: a [[source]] in `packages/pure.toml` is enough. A package without build.py is its wheels.
 """
@@ -97,8 +98,10 @@ class Context:
         self.libraries = libraries
         self.sources = sources
         self.needs = needs
+        # Of a package that leaves `dev/`, only a change of that is a reason to build again.
+        seen = [[name, step.folder / "dev" if (step.folder / "dev").is_dir() else step] for name, step in sorted(needs.items())]
         # The native Python only runs scripts: any will do.
-        self.key = describe([compiler, library, cxx, sorted(libraries.items()), sources, sorted(needs.items()), recipe])
+        self.key = describe([compiler, library, cxx, sorted(libraries.items()), sources, seen, recipe])
 
     @property
     def python_flags(self):

@@ -35,6 +35,8 @@ static struct _inittab built_in[] = {
 static void
 die(const char *doing)
 {
+    /* Whatever was being done, this is to be read. */
+    sandpool_mute(0);
     fprintf(stderr, "sandpool_init: %s failed\n", doing);
     if (PyErr_Occurred()) {
         PyErr_Print();

@@ -31,6 +31,7 @@ LEFT_OUT_BELOW = {"numpy/f2py"}
 def build(build, folder, context):
     source = modules.copy_source(context.sdist("numpy"), folder / "src")
     _platform(source / "numpy/_core")
+    _signatures(source / "numpy/_core/src/multiarray")
     integers.change(source / "numpy")
     floating.change(source / "numpy/_core")
     project = meson.Project(build, folder, context, source)
@@ -116,6 +117,15 @@ npy_wasi_fdopen(int fd, const char *mode)
  */
 """),
         ("#include <Python.h>\n", "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif\n#include <Python.h>\n#include <unistd.h>\n"))
+
+
+def _signatures(sources):
+    """Functions that are called with an argument more than they take, which in WebAssembly is a trap."""
+    replace = modules.replace
+    replace(sources / "array_converter.c", ("array_converter_get_scalar_input(PyArrayArrayConverterObject *self)",
+                                            "array_converter_get_scalar_input(PyArrayArrayConverterObject *self, void *closure)"))
+    replace(sources / "array_method.c", ("boundarraymethod__supports_unaligned(PyBoundArrayMethodObject *self)",
+                                         "boundarraymethod__supports_unaligned(PyBoundArrayMethodObject *self, void *closure)"))
 
 
 def _site(source, room, site):

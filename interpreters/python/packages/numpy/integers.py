@@ -52,6 +52,12 @@ def _types(core):
              "else if ((size_t)PyArray_ITEMSIZE(arr) < sizeof(npy_longlong)) {"),
             ("        PyArray_Descr *indtype = PyArray_DescrFromType(NPY_INTP);\n",
              "        PyArray_Descr *indtype = PyArray_DescrFromType(NPY_INDEX);\n"))
+    # Casts of the types that have no name of their size: that is `long` here.
+    replace(sources / "stringdtype/casts.cpp",
+            *((f"CastSpec<npy_{name},{gap}{value}NPY_{name.upper()}>()", f"CastSpec<npy_{long},{gap}{value}NPY_{long.upper()}>()")
+              for name, long, gap, value in (("int", "long", "  ", "npy_longlong,  "), ("uint", "ulong", " ", "npy_ulonglong, "),
+                                             ("int", "long", "  ", "long long,          "),
+                                             ("uint", "ulong", " ", "unsigned long long, "))))
     tests = core / "src/umath/_umath_tests.c.src"
     tests.write_text(re.sub(r"(#typ=.*)npy_intp", r"\1npy_int64", tests.read_text()))
 
