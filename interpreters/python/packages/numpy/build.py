@@ -32,6 +32,7 @@ def build(build, folder, context):
     source = modules.copy_source(context.sdist("numpy"), folder / "src")
     _platform(source / "numpy/_core")
     _signatures(source / "numpy/_core/src/multiarray")
+    _unlocked(source / "numpy/_core/src/multiarray")
     integers.change(source / "numpy")
     floating.change(source / "numpy/_core")
     project = meson.Project(build, folder, context, source)
@@ -117,6 +118,13 @@ npy_wasi_fdopen(int fd, const char *mode)
  */
 """),
         ("#include <Python.h>\n", "#ifndef _GNU_SOURCE\n#define _GNU_SOURCE\n#endif\n#include <Python.h>\n#include <unistd.h>\n"))
+
+
+def _unlocked(sources):
+    """Without threads numpy's macros that take the GIL are empty, so what has let it go by hand would go on without it."""
+    modules.replace(sources / "unique.cpp",
+                    ("    PyThreadState *_save;\n    _save = PyEval_SaveThread();\n", ""),
+                    ("    auto grab_gil = finally([&]() { PyEval_RestoreThread(_save); });\n", ""))
 
 
 def _signatures(sources):
