@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Builds the Python interpreter: `python3 recipe.py --out DIR --work DIR [--jobs N]`.
+"""Builds the Python interpreter: `python3 recipe.py --out DIR --work DIR [--edition base|full] [--jobs N]`.
+
+The base edition is CPython with its standard library; the full edition has the packages of `packages/` linked in.
 
 Leaves module.wasm, base.tar and packages.json in --out. Every step caches its result in --work, keyed by what went into
 it, so a build that was interrupted goes on where it was, and a changed guest source only links again. Installs nothing and
@@ -10,19 +12,24 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TOTAL_STEPS = 16
+BASE_STEPS = 16
+# The sources of libc++, and libc++.
+CXX_STEPS = 2
 
 if sys.version_info < (3, 11):
     sys.exit("recipe: python3 is older than 3.11; install a newer one with: apt-get install python3")
 
 sys.path.insert(0, str(HERE.parent))  # ../shared
 
-from building import compile as libs, cpython, extensions, faster, layer, link, wheels as pypi  # noqa: E402
+from building import (compile as libs, cpython, cxx, extensions, faster, layer, link, packages,  # noqa: E402
+                      wheels as pypi)
 from shared import compile as shared_compile, fetch, layer as shared_layer, recipe  # noqa: E402
 
 
-def cook(build, manifest):
+def cook(build, manifest, edition):
     """All steps, in the order in which they need each other."""
+    found = packages.find(HERE / "packages") if edition == "full" else []
+    build.total += CXX_STEPS + packages.steps_of(found) if found else 0
     compiler = recipe.compiler(build)
     files = build.step("debian", fetch.debian_sources, pinned=True, sources=recipe.pinned(manifest, "debian-source"))
     crates = build.step("crates", fetch.crates, pinned=True, project=HERE / "crates", sources=recipe.pinned(manifest, "crate"))
@@ -35,12 +42,24 @@ def cook(build, manifest):
     library = build.step("cpython", cpython.library, cpython=source, native=native, profile=profile, compiler=compiler)
     built_in = build.step("extensions", extensions.extensions, cpython=source, library=library, libraries=libraries,
                           compiler=compiler)
-    reactor = build.step("reactor", link.reactor, code=[shared_compile], sources=recipe.guest_sources(HERE / "guest"),
-                         cpython=source, library=library, archives=[built_in, *libraries], compiler=compiler)
-    base = build.step("base", layer.tree, code=[shared_layer], guest=HERE / "guest/site", cpython=source, library=library,
-                      native=native, wheels=wheels, manifest={"name": manifest["name"], "version": manifest["version"]})
+    # Two editions in one work folder keep a result each.
+    suffix, options, compiled = "", {}, []
+    if found:
+        zig = build.step("cxx-sources", cxx.sources, pinned=True, sources=recipe.pinned(manifest, "pypi-manylinux"))
+        runtime = build.step("cxx", cxx.libraries, zig=zig, own=HERE / "cxx", compiler=compiler)
+        compiled = packages.build_all(build, HERE / "packages", found, compiler=compiler, cpython=source, library=library,
+                                      native=native, cxx=runtime,
+                                      libraries={step.folder.name: step for step in libraries})
+        suffix, options = f"-{edition}", {"modules": compiled, "runtime": cxx.link_flags(runtime.folder)}
+    reactor = build.step(f"reactor{suffix}", link.reactor, code=[shared_compile, packages],
+                         sources=recipe.guest_sources(HERE / "guest"), cpython=source, library=library,
+                         archives=[built_in, *libraries], compiler=compiler, **options)
+    base = build.step(f"base{suffix}", layer.tree, code=[shared_layer], guest=HERE / "guest/site", cpython=source,
+                      library=library, native=native, wheels=wheels,
+                      manifest={"name": manifest["name"], "version": manifest["version"]}, packages=compiled,
+                      warmups=[package.warmup for package in found if package.warmup])
     return [reactor.folder / "module.wasm", base.folder / "base.tar", base.folder / "packages.json"]
 
 
 if __name__ == "__main__":
-    recipe.main(HERE, cook, TOTAL_STEPS)
+    recipe.main(HERE, cook, BASE_STEPS)

@@ -17,9 +17,13 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(folder, cook, steps):
-    """Run `cook(build, manifest)`, which gives the files to publish, for the interpreter in `folder`."""
+    """Run `cook(build, manifest)`, which gives the files to publish, for the interpreter in `folder`.
+
+    An interpreter with editions gets the one to build, too. `steps` may be raised by `cook`.
+    """
     manifest = tomllib.loads((folder / "manifest.toml").read_text())
-    arguments = _arguments(manifest["name"])
+    arguments = _arguments(manifest)
+    options = {"edition": arguments.edition} if "editions" in manifest else {}
     if arguments.until_stdin_ends:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     root = arguments.work.resolve()
@@ -27,7 +31,7 @@ def main(folder, cook, steps):
     for needed in (arguments.out, build.work, build.shared):
         needed.mkdir(parents=True, exist_ok=True)
     try:
-        for path in cook(build, manifest):
+        for path in cook(build, manifest, **options):
             _publish(path, arguments.out)
     except RecipeError as error:
         sys.exit(f"recipe: {error}")
@@ -35,12 +39,14 @@ def main(folder, cook, steps):
         sys.exit("recipe: interrupted; run it again to go on")
 
 
-def _arguments(name):
-    parser = argparse.ArgumentParser(description=f"Build the interpreter {name} for Sandpool.")
+def _arguments(manifest):
+    parser = argparse.ArgumentParser(description=f"Build the interpreter {manifest['name']} for Sandpool.")
     parser.add_argument("--out", type=Path, required=True, help="where module.wasm, base.tar and packages.json go")
     parser.add_argument("--work", type=Path, required=True,
-                        help="cache of downloads and results, for all interpreters (about 1 GB)")
+                        help="cache of downloads and results, for all interpreters (about 1 GB; Python's full edition: 3 GB)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers to run at once")
+    if editions := manifest.get("editions"):
+        parser.add_argument("--edition", choices=editions, default=editions[0], help="how much of it")
     parser.add_argument("--until-stdin-ends", action="store_true",
                         help="end, with the whole process group, when stdin does: whoever started this is gone")
     return parser.parse_args()

@@ -126,18 +126,18 @@ class Build:
 
 def _key(name, modules, inputs):
     code = [_digest(Path(inspect.getfile(module))) for module in modules]
-    described = {"name": name, "code": code, "inputs": {label: _describe(value) for label, value in inputs.items()}}
+    described = {"name": name, "code": code, "inputs": {label: describe(value) for label, value in inputs.items()}}
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def _describe(value):
+def describe(value):
     """A value as it goes into a key; files and folders by their content, steps by their keys."""
     if isinstance(value, Step):
         return value.key
     if isinstance(value, Path):
         return _describe_path(value)
     if isinstance(value, (list, tuple)):
-        return [_describe(item) for item in value]
+        return [describe(item) for item in value]
     return getattr(value, "key", value)
 
 

@@ -1,5 +1,6 @@
 """The base layer: the standard library, the packages, our guest code."""
 
+import hashlib
 import shutil
 import zipfile
 
@@ -9,23 +10,33 @@ STDLIB = "usr/lib/python3.13"
 SITE = f"{STDLIB}/site-packages"
 
 # No use in a session: tests, graphics, installers, and what only a terminal or Windows has.
-LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__", "_pyrepl", "__phello__",
+LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__", "__phello__",
             "venv", "idle_test"}
 LEFT_OUT_FILES = {"turtle.py", "antigravity.py"}
 
 
-def tree(build, folder, guest, cpython, library, native, wheels, manifest):
+def tree(build, folder, guest, cpython, library, native, wheels, manifest, packages=(), warmups=()):
     """Lay out the tree, compile its bytecode, pack it; `base.tar` and `packages.json`."""
     root = folder / "root"
     skeleton(root)
     _stdlib(cpython.folder / "src/Lib", library.folder, root / STDLIB)
     for wheel in sorted((wheels.folder / "files").glob("*.whl")):
-        _unpack_wheel(wheel, root / SITE)
-    for package in sorted(guest.iterdir()):
-        shutil.copytree(package, root / SITE / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+        unpack_wheel(wheel, root / SITE)
+    shutil.copytree(guest, root / SITE, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    _packages(packages, warmups, root / SITE)
     build.say("compiling bytecode")
     _bytecode(build, folder, native, root)
     pack(root, folder, manifest, _installed(root / SITE))
+
+
+def _packages(steps, warmups, site):
+    """The packages' own files, and their warm-ups where the guest finds them, in the packages' order."""
+    for step in steps:
+        if (step.folder / "site").is_dir():
+            shutil.copytree(step.folder / "site", site, dirs_exist_ok=True)
+    for number, path in enumerate(warmups):
+        target = site / "sandpool_guest/warm" / f"p{number:02}_{path.parent.name.replace('-', '_')}.py"
+        shutil.copyfile(path, target)
 
 
 def _stdlib(source, library, target):
@@ -41,7 +52,7 @@ def _stdlib(source, library, target):
     (target / "site-packages").mkdir(exist_ok=True)
 
 
-def _unpack_wheel(wheel, site):
+def unpack_wheel(wheel, site):
     """What pip would install of a pure wheel, without scripts and tests."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
@@ -55,27 +66,44 @@ def _unpack_wheel(wheel, site):
         (metadata / "INSTALLER").write_text("sandpool\n")
 
 
-# Hash-based and unchecked: a .pyc is valid whatever times the files have, and is never compared with its source.
+# Hash-based and unchecked: a .pyc is valid whatever times the files have, and is never compared with its source. Reads lines
+# of three paths: the source, where the bytecode goes, and the source's path in the guest.
 _COMPILE = """
-import os, py_compile, sys
-root = sys.argv[1]
-for folder, _, names in sorted(os.walk(root)):
-    for name in sorted(names):
-        if name.endswith(".py"):
-            path = os.path.join(folder, name)
-            target = os.path.join(folder, "__pycache__", name[:-3] + ".cpython-313.pyc")
-            try:
-                py_compile.compile(path, target, dfile="/" + os.path.relpath(path, root), doraise=True, optimize=0,
-                                   invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-            except py_compile.PyCompileError as error:
-                print("not compiled:", error)
+import py_compile, sys
+for line in open(sys.argv[1], encoding="utf-8"):
+    path, target, shown = line.rstrip(chr(10)).split(chr(9))
+    try:
+        py_compile.compile(path, target, dfile=shown, doraise=True, optimize=0,
+                           invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    except py_compile.PyCompileError as error:
+        print("not compiled:", error)
 """
 
 
 def _bytecode(build, folder, native, root):
+    """Compile what has not been compiled in any build of this work folder, and put all bytecode in its place."""
     script = folder / "compile.py"
     script.write_text(_COMPILE)
-    build.run([native.folder / "bin/python", "-S", script, root], folder / "log", env={"PYTHONDONTWRITEBYTECODE": "1"})
+    # One file for each path and content. The bytecode depends on nothing else but the minor version.
+    cache = build.work / "bytecode-3.13"
+    cache.mkdir(exist_ok=True)
+    kept = {path: cache / _name_of(path, root) for path in sorted(root.rglob("*.py")) if path.is_file()}
+    missing = [path for path, target in kept.items() if not target.exists()]
+
+    def compile_part(part):
+        listed = folder / f"compile-{part}.txt"
+        listed.write_text("".join(f"{path}\t{kept[path]}\t/{path.relative_to(root)}\n" for path in missing[part::build.jobs]))
+        build.run([native.folder / "bin/python", "-S", script, listed], folder / "log", env={"PYTHONDONTWRITEBYTECODE": "1"})
+
+    build.each(compile_part, range(build.jobs))
+    for path, target in kept.items():
+        if target.exists():
+            (path.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copyfile(target, path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc")
+
+
+def _name_of(path, root):
+    return hashlib.sha256(f"/{path.relative_to(root)}\n".encode() + path.read_bytes()).hexdigest()
 
 
 def _installed(site):

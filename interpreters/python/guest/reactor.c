@@ -11,6 +11,7 @@
 #include "interrupt.h"
 #include "module.h"
 #include "output.h"
+#include "packages.h"
 #include "request.h"
 #include "seal.h"
 
@@ -24,6 +25,8 @@ static struct _inittab built_in[] = {
 static void
 die(const char *doing)
 {
+    /* Whatever was being done, this is to be read. */
+    sandpool_mute(0);
     fprintf(stderr, "sandpool_init: %s failed\n", doing);
     if (PyErr_Occurred()) {
         PyErr_Print();
@@ -60,7 +63,7 @@ start_python(void)
     PyPreConfig_InitIsolatedConfig(&before);
     before.utf8_mode = 1;
     check(Py_PreInitialize(&before), "pre-initialisation");
-    if (PyImport_ExtendInittab(built_in) < 0) {
+    if (PyImport_ExtendInittab(built_in) < 0 || PyImport_ExtendInittab(sandpool_packages) < 0) {
         die("built-in modules");
     }
     PyConfig config;

@@ -11,7 +11,7 @@ import warnings
 
 import _sandpool
 
-from . import cell, session
+from . import cell, session, warm
 
 # What generated code reaches for first, and what that imports.
 MODULES = """
@@ -61,6 +61,7 @@ def import_modules():
                 importlib.import_module(name)
         except ImportError as failure:
             print(f"preload: {failure}", file=sys.__stderr__)
+    warm.load()
     _forget_vendored()
 
 
@@ -78,12 +79,15 @@ def warm_up():
     _sandpool.mute(True)
     shell = cell.shell
     before = dict(shell.user_ns)
+    warm.warm_up()
+    cells = WARM_UP + warm.cells()
     for _ in range(4):
-        for source in WARM_UP:
+        for source in cells:
             cell.run_cell(source)
         session.prepare()
         _sandpool.mute(True)
     _forget(shell, before)
+    warm.forget()
     _sandpool.mute(False)
 
 

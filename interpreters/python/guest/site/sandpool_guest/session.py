@@ -6,7 +6,7 @@ import sys
 
 import _sandpool
 
-from . import cell, streams
+from . import cell, streams, warm
 
 
 def prepare():
@@ -29,8 +29,7 @@ def reseed():
         tempfile._name_sequence = None
     if (uuid := modules.get("uuid")) is not None:
         uuid._node = uuid._last_timestamp = None
-    if (numpy_random := modules.get("numpy.random")) is not None:
-        numpy_random.seed()
+    warm.reseed()
     return True
 
 
