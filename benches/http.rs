@@ -164,7 +164,8 @@ impl Gateway {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("sandpool.toml");
-        let text = format!("[[pool]]\nname = 'python'\nmax_concurrent_sessions = {}\n", SESSIONS + 1500);
+        let text =
+            format!("[[pool]]\nname = 'python'\nedition = 'base'\nmax_concurrent_sessions = {}\n", SESSIONS + 1500);
         std::fs::write(&config, text).expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandpool"));
         command

@@ -8,6 +8,7 @@ use crate::support::python::Python;
 const POOL: &str = "
 [[pool]]
 name = 'python'
+edition = 'base'
 max_concurrent_sessions = 200
 ready_session_instances = 2
 cooldown_seconds = 3

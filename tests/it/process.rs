@@ -47,7 +47,9 @@ fn a_terminated_gateway_finishes_what_runs_and_refuses_what_is_new() {
 
 #[test]
 fn a_terminated_gateway_does_not_wait_longer_than_its_grace() {
-    let gateway = Gateway::configured("grace_seconds = 1\n[[pool]]\nname = 'python'\nready_session_instances = 1");
+    let gateway = Gateway::configured(
+        "grace_seconds = 1\n[[pool]]\nname = 'python'\nedition = 'base'\nready_session_instances = 1",
+    );
     let url = gateway.url().to_owned();
     let running = thread::spawn(move || run(&url, "session", "while True: pass"));
     thread::sleep(Duration::from_secs(1));

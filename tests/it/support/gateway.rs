@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! let gateway = Gateway::start();                    // its own; ends with the variable
-//! let gateway = Gateway::configured("grace_seconds = 1\n[[pool]]\nname = 'python'");
+//! let gateway = Gateway::configured("grace_seconds = 1\n[[pool]]\nname = 'python'\nedition = 'base'");
 //! let gateway = Gateway::shared();                   // one for all tests that leave the gateway as it is
 //! let url = gateway.pool_url("python");              // http://127.0.0.1:PORT/pools/python
 //! ```
@@ -18,14 +18,16 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Pools of [`Gateway::start`] and [`Gateway::shared`]: `python` with the defaults, and `brief`, whose executions end
-/// after two seconds unless they ask for more. Few ready sessions, since many gateways run at once.
+/// after two seconds unless they ask for more. The base edition, so that no test builds the full one. Few ready sessions, since many gateways run at once.
 const POOLS: &str = "
 [[pool]]
 name = 'python'
+edition = 'base'
 ready_session_instances = 2
 
 [[pool]]
 name = 'brief'
+edition = 'base'
 ready_session_instances = 1
 limits = { timeout_seconds = 2 }
 ";
