@@ -33,8 +33,9 @@ tqdm.tqdm.monitor_interval = 0
 
 def warm_up():
     x = sympy.symbols("x")
-    sympy.integrate(sympy.sin(x) * sympy.exp(x), x), sympy.solve(x ** 2 - 2, x), sympy.simplify(sympy.diff(sympy.tan(x), x))
-    sympy.Matrix([[1, 2], [3, 4]]).inv(), sympy.latex(x ** 2 / 2), sympy.factor(x ** 2 - 1), sympy.N(sympy.pi, 20)
+    sympy.integrate(sympy.sin(x) * sympy.exp(x), x), sympy.solve(x ** 2 - 2, x)
+    sympy.simplify(sympy.diff(sympy.tan(x), x)), sympy.Matrix([[1, 2], [3, 4]]).inv()
+    sympy.latex(x ** 2 / 2), sympy.factor(x ** 2 - 1), sympy.N(sympy.pi, 20)
     networkx.shortest_path(networkx.path_graph(4), 0, 3)
     book = openpyxl.Workbook()
     book.active.append(["a", 1])

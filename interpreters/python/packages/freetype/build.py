@@ -8,8 +8,9 @@ BASE = ["ftsystem", "ftinit", "ftdebug", "ftbase", "ftbbox", "ftbitmap", "ftcid"
         "ftgxval", "ftmm", "ftotval", "ftpatent", "ftpfr", "ftstroke", "ftsynth", "fttype1", "ftwinfnt", "ftbdf"]
 # All modules of its standard configuration (include/freetype/config/ftmodule.h), and what they share.
 MODULES = ["autofit/autofit", "bdf/bdf", "cache/ftcache", "cff/cff", "cid/type1cid", "gzip/ftgzip", "lzw/ftlzw",
-           "pcf/pcf", "pfr/pfr", "psaux/psaux", "pshinter/pshinter", "psnames/psnames", "raster/raster", "sdf/sdf", "sfnt/sfnt",
-           "smooth/smooth", "svg/svg", "truetype/truetype", "type1/type1", "type42/type42", "winfonts/winfnt"]
+           "pcf/pcf", "pfr/pfr", "psaux/psaux", "pshinter/pshinter", "psnames/psnames", "raster/raster", "sdf/sdf",
+           "sfnt/sfnt", "smooth/smooth", "svg/svg", "truetype/truetype", "type1/type1", "type42/type42",
+           "winfonts/winfnt"]
 
 
 def build(build, folder, context):

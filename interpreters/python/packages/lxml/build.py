@@ -1,4 +1,4 @@
-"""lxml: etree and objectify, whose C the sdist carries. Its other modules are Python, which other builds compile too."""
+"""lxml: etree and objectify, whose C the sdist carries. Its other modules stay Python."""
 
 from building import modules
 

@@ -23,8 +23,8 @@ MODULES = {
 }
 WITH_AGG = {"backends._backend_agg", "_image", "_path"}
 
-# In a shared library, constructors of static objects run when Python imports it. Linked statically they run before there
-# is a Python, so what they do with it has to wait until the module is initialised.
+# In a shared library, constructors of static objects run when Python imports it. Linked statically they run before
+# there is a Python, so what they do with it has to wait until the module is initialised.
 LATE_ENUMS = [
     ("#include <pybind11/pybind11.h>\n", "#include <pybind11/pybind11.h>\n#include <functional>\n#include <vector>\n"),
     ("    auto enums = std::unordered_map<std::string, py::object>{};\n",
@@ -67,11 +67,11 @@ def build(build, folder, context):
              *(f"-I{context.needs[name].folder}/include" for name in ("freetype", "qhull")),
              *modules.include_pybind11(context), *cxx.SETJMP]
     agg_sources = [agg / "src" / f"agg_{name}.cpp" for name in AGG]
-    modules.compile_modules(build, folder, context, [
-        modules.Module(f"matplotlib.{name}",
-                       [*(source / "src" / f"{path}.cpp" for path in paths), *(agg_sources if name in WITH_AGG else [])],
-                       flags)
-        for name, paths in MODULES.items()])
+    compiled = []
+    for name, paths in MODULES.items():
+        files = [source / "src" / f"{path}.cpp" for path in paths] + (agg_sources if name in WITH_AGG else [])
+        compiled.append(modules.Module(f"matplotlib.{name}", files, flags))
+    modules.compile_modules(build, folder, context, compiled)
     site = folder / "site"
     for name in ("matplotlib", "mpl_toolkits"):
         modules.copy_python(source / "lib" / name, site / name)
