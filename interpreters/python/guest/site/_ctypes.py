@@ -226,6 +226,17 @@ class Array(_Data, metaclass=_ArrayMeta):
     def _text(self):
         return getattr(self._type_, "_type_", None)
 
+    def __buffer__(self, _flags):
+        """Numbers with their format and shape, anything else as bytes."""
+        kind, shape = type(self), []
+        while isinstance(kind, _ArrayMeta):
+            shape.append(kind._length_)
+            kind = kind._type_
+        code = {"l": "i", "L": "I"}.get(getattr(kind, "_type_", ""), getattr(kind, "_type_", ""))
+        if code not in tuple("bBhHiIqQfd?c") or 0 in shape or "_swapped" in kind.__dict__:
+            return memoryview(self._memory)
+        return self._memory.cast(code, shape)
+
     def _get(self):
         return self.value if self._text() in ("c", "u") else self
 

@@ -188,6 +188,8 @@ def _random(random):
             ("pi = (<np.npy_intp*>np.PyArray_MultiIter_DATA(it, 1))[0]", "pi = <np.npy_intp>(<int64_t*>np.PyArray_MultiIter_DATA(it, 1))[0]"))
     replace(random / "_common.pyx",
             ('cdef extern from "limits.h":\n    cdef long LONG_MAX', 'cdef extern from "stdint.h":\n    cdef long long LONG_MAX "INT64_MAX"'))
+    # The same random streams as there.
+    replace(random / "src/distributions/distributions.c", ("#if ULONG_MAX <= 0xffffffffUL\n", "#if 0\n", 2))
     replace(random.parent / "_core/include/numpy/random/distributions.h",
             ("#define RAND_INT_TYPE long\n#define RAND_INT_MAX LONG_MAX\n",
              "#define RAND_INT_TYPE int64_t\n#define RAND_INT_MAX INT64_MAX\n"))
@@ -201,6 +203,11 @@ def _aliases(numpy):
              'for _name, _same in [("long", "int64"), ("NPY_LONG", "NPY_LONGLONG"), ("ulong", "uint64"), ("NPY_ULONG", "NPY_ULONGLONG")]:\n'
              "    typeinfo[_name] = typeinfo[_same]\n\n"
              "sctypeDict = {}\nallTypes = {}\n"))
+    # ctypes says 'l' of its 32-bit types, which dtype() takes for 64 bits.
+    replace(numpy / "_core/_dtype_ctypes.py",
+            ("        return np.dtype('>' + t._type_)\n", "        return np.dtype('>' + {'l': 'i', 'L': 'I'}.get(t._type_, t._type_))\n"),
+            ("        return np.dtype('<' + t._type_)\n", "        return np.dtype('<' + {'l': 'i', 'L': 'I'}.get(t._type_, t._type_))\n"),
+            ("        return np.dtype(t._type_)\n", "        return np.dtype({'l': 'i', 'L': 'I'}.get(t._type_, t._type_))\n"))
     for name in ("__init__.pxd", "__init__.cython-30.pxd"):
         replace(numpy / name, ("ctypedef npy_intp       intp_t\n", "ctypedef npy_int64      intp_t\n"),
                 ("ctypedef npy_uintp      uintp_t\n", "ctypedef npy_uint64     uintp_t\n"))

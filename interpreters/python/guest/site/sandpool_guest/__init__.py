@@ -7,6 +7,7 @@ trusted by the host: user code shares the interpreter and can change all of it, 
 import gc
 import os
 import sys
+import traceback
 
 from . import platform, streams
 
@@ -23,6 +24,15 @@ run_cell = cell.run_cell
 
 def initialize():
     """Import and warm up everything that the image is to hold."""
+    try:
+        _initialize()
+    except BaseException:
+        # Whatever the streams are doing, this is to be read by whoever builds the image.
+        os.write(2, traceback.format_exc().encode())
+        raise
+
+
+def _initialize():
     preload.import_modules()
     cell.start()
     platform.finish()
