@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Outcome, RequestedLimits, Status};
+use crate::egress::Calls;
 use crate::pool::{LeaseError, Pool, PoolLimits};
 use crate::sandbox::{Limits, Output, Report};
 use crate::session::Identifier;
@@ -104,12 +105,18 @@ fn outcome(
     session_discarded: bool,
 ) -> Outcome {
     let (events, dropped_bytes) = output.take();
-    Outcome { exit: report.exit, usage: report.usage, events, dropped_bytes, session_created, session_discarded, files }
+    let Report { exit, usage, network, alive: _ } = report;
+    Outcome { exit, usage, events, dropped_bytes, session_created, session_discarded, files, network }
 }
 
 /// What is told of an execution whose caller gave up before its turn came.
 fn stopped(id: ExecutionId, identifier: Identifier, output: Arc<Output>, created_at: OffsetDateTime) -> Execution {
-    let report = Report { exit: crate::sandbox::Exit::Stopped, usage: Default::default(), alive: true };
+    let report = Report {
+        exit: crate::sandbox::Exit::Stopped,
+        usage: Default::default(),
+        alive: true,
+        network: Calls::default(),
+    };
     let outcome = outcome(&output, report, Vec::new(), false, false);
     Execution { id, identifier, status: Status::Done(Arc::new(outcome)), created_at, output }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub use name::{InvalidPoolName, PoolName};
 pub use specification::{InvalidSpecification, PoolLimits, PoolSpecification};
 
+use crate::egress::Egress;
 use crate::files::{BlobStore, Tree};
 use crate::interpreter::Packages;
 use crate::sandbox::SandboxError;
@@ -39,6 +40,7 @@ pub struct Pool {
     blobs: BlobStore,
     directory: Arc<Directory>,
     workers: Workers,
+    egress: Arc<Egress>,
 }
 
 /// What new sessions start from. Those that exist keep the image that they started from.
@@ -58,15 +60,17 @@ impl Pool {
         workers: Workers,
     ) -> Arc<Self> {
         let directory = Arc::new(Directory::new(specification.max_concurrent_sessions, specification.cooldown()));
-        let supply = RwLock::new(Arc::new(Supply::start(&specification, image, packages, &blobs, &workers)));
-        Arc::new(Self { specification, supply, blobs, directory, workers })
+        let egress = Egress::new(specification.egress.clone());
+        let supply = Supply::start(&specification, image, packages, &blobs, &workers, &egress);
+        let supply = RwLock::new(Arc::new(supply));
+        Arc::new(Self { specification, supply, blobs, directory, workers, egress })
     }
 
     /// New sessions start from `image` from now on. It belongs to the same engine as the one before.
     pub fn replace_image(&self, image: Arc<Image>, packages: Arc<Packages>) {
         // First, so that the slots of the old ready sandboxes are free for the new ones.
         self.supply().ready.close();
-        let new = Supply::start(&self.specification, image, packages, &self.blobs, &self.workers);
+        let new = Supply::start(&self.specification, image, packages, &self.blobs, &self.workers, &self.egress);
         *self.supply.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
     }
 
@@ -117,6 +121,7 @@ impl Pool {
             None => {
                 let memory_bytes = self.specification.session_limits().memory_bytes;
                 let mut made = WasmSandbox::new(lease.image().clone(), lease.tree().clone(), memory_bytes).await?;
+                made.set_egress(self.egress.clone());
                 made.reseed().await?;
                 made
             }
@@ -203,8 +208,10 @@ impl Supply {
         packages: Arc<Packages>,
         blobs: &BlobStore,
         workers: &Workers,
+        egress: &Arc<Egress>,
     ) -> Self {
-        let maker = ready::Maker { image: image.clone(), blobs: blobs.clone(), limits: specification.session_limits() };
+        let limits = specification.session_limits();
+        let maker = ready::Maker { image: image.clone(), blobs: blobs.clone(), limits, egress: egress.clone() };
         let ready = ReadySandboxes::start(maker, specification.ready_session_instances, workers);
         Self { image, packages, ready }
     }

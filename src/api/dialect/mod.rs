@@ -11,6 +11,7 @@
 
 pub(super) mod done;
 pub(super) mod flat;
+mod network;
 pub(super) mod old;
 pub(super) mod request;
 mod stderr;
@@ -18,6 +19,8 @@ mod value;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+use network::Network;
 
 use crate::execution::Outcome;
 use crate::files::{FileEntry, FileKind};
@@ -35,6 +38,8 @@ pub(super) struct Additions<'a> {
     outputs: Vec<&'a Event>,
     /// Files below `/mnt/data` that were made or changed.
     files: Vec<Changed<'a>>,
+    #[serde(flatten)]
+    network: Network<'a>,
 }
 
 /// A file that an execution made or changed; `name` is what the file routes take.
@@ -54,6 +59,7 @@ impl<'a> Additions<'a> {
             session_discarded: outcome.session_discarded,
             outputs: outcome.events.iter().filter(|event| is_rich(event)).collect(),
             files: outcome.files.iter().map(Changed::of).collect(),
+            network: Network::of(outcome),
         }
     }
 }
@@ -103,6 +109,7 @@ type Json = Box<RawValue>;
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::egress::Calls;
     use crate::sandbox::{Display, GuestError, Usage};
 
     pub(crate) fn outcome(exit: Exit, events: Vec<Event>) -> Outcome {
@@ -115,6 +122,7 @@ pub(super) mod tests {
             session_created: true,
             session_discarded: false,
             files: vec![],
+            network: Calls::default(),
         }
     }
 
