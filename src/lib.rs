@@ -16,14 +16,16 @@
 //! # Who imports whom
 //!
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:
-//! `main -> cli -> api -> gateway -> execution -> pool -> session -> snapshot -> files -> sandbox -> interpreter`, where
-//! `sandbox` may also see `files` (a guest's file calls work on the session's tree).
+//! `main -> cli -> api -> gateway -> execution -> pool -> session -> snapshot -> files -> sandbox -> egress -> interpreter`,
+//! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
 //! `config` is seen by `main`, `cli` and `gateway`; `telemetry` and `shutdown` are leaves that anyone may use.
-//! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`.
+//! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`; `reqwest::`, the guests'
+//! way out, only under `egress/`.
 
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod egress;
 pub mod execution;
 pub mod files;
 pub mod gateway;

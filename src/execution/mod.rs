@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::egress::Calls;
 use crate::files::FileEntry;
 use crate::pool::LeaseError;
 use crate::sandbox::{Event, Exit, GuestError, Output, SandboxError, Usage};
@@ -116,6 +117,8 @@ pub struct Outcome {
     pub session_rolled_back: bool,
     /// Files below `/mnt/data` that were made or changed while it ran (paths relative to `/mnt/data`).
     pub files: Vec<FileEntry>,
+    /// What the code asked of the outside.
+    pub network: Calls,
 }
 
 impl Outcome {

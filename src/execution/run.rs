@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Outcome, RequestedLimits, Status};
+use crate::egress::Calls;
 use crate::pool::{LeaseError, Pool, PoolLimits, SnapshotPolicy};
 use crate::sandbox::{Limits, Output, Report};
 use crate::session::{Identifier, Settled};
@@ -115,21 +116,28 @@ fn outcome(
     settled: Settled,
 ) -> Outcome {
     let (events, dropped_bytes) = output.take();
+    let Report { exit, usage, network, alive: _ } = report;
     Outcome {
-        exit: report.exit,
-        usage: report.usage,
+        exit,
+        usage,
         events,
         dropped_bytes,
         session_created,
         session_discarded: settled == Settled::Ended,
         session_rolled_back: settled == Settled::RolledBack,
         files,
+        network,
     }
 }
 
 /// What is told of an execution whose caller gave up before its turn came.
 fn stopped(id: ExecutionId, identifier: Identifier, output: Arc<Output>, created_at: OffsetDateTime) -> Execution {
-    let report = Report { exit: crate::sandbox::Exit::Stopped, usage: Default::default(), alive: true };
+    let report = Report {
+        exit: crate::sandbox::Exit::Stopped,
+        usage: Default::default(),
+        alive: true,
+        network: Calls::default(),
+    };
     let outcome = outcome(&output, report, Vec::new(), false, Settled::Lives);
     Execution { id, identifier, status: Status::Done(Arc::new(outcome)), created_at, output }
 }

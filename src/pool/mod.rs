@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub use name::{InvalidPoolName, PoolName};
 pub use specification::{InvalidSpecification, PoolLimits, PoolSpecification, SnapshotPolicy};
 
+use crate::egress::Egress;
 use crate::files::{BlobStore, Tree};
 use crate::interpreter::Packages;
 use crate::sandbox::SandboxError;
@@ -52,6 +53,7 @@ pub struct Pool {
     blobs: BlobStore,
     directory: Arc<Directory>,
     workers: Workers,
+    egress: Arc<Egress>,
 }
 
 /// What new sessions start from. Those that exist keep the image that they started from.
@@ -71,15 +73,17 @@ impl Pool {
         workers: Workers,
     ) -> Arc<Self> {
         let directory = Arc::new(Directory::new(specification.max_concurrent_sessions, specification.cooldown()));
-        let supply = RwLock::new(Arc::new(Supply::start(&specification, image, packages, &blobs, &workers)));
-        Arc::new(Self { specification, supply, blobs, directory, workers })
+        let egress = Egress::new(specification.egress.clone());
+        let supply = Supply::start(&specification, image, packages, &blobs, &workers, &egress);
+        let supply = RwLock::new(Arc::new(supply));
+        Arc::new(Self { specification, supply, blobs, directory, workers, egress })
     }
 
     /// New sessions start from `image` from now on. It belongs to the same engine as the one before.
     pub fn replace_image(&self, image: Arc<Image>, packages: Arc<Packages>) {
         // First, so that the slots of the old ready sandboxes are free for the new ones.
         self.supply().ready.close();
-        let new = Supply::start(&self.specification, image, packages, &self.blobs, &self.workers);
+        let new = Supply::start(&self.specification, image, packages, &self.blobs, &self.workers, &self.egress);
         *self.supply.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
     }
 
@@ -135,11 +139,13 @@ impl Pool {
     async fn make_sandbox(&self, lease: &mut Lease) -> Result<WasmSandbox, SandboxError> {
         let memory_bytes = self.specification.session_limits().memory_bytes;
         if let Some(origin) = lease.take_origin()
-            && let Some(restored) = origin.restore(lease.tree(), memory_bytes).await?
+            && let Some(mut restored) = origin.restore(lease.tree(), memory_bytes).await?
         {
+            restored.set_egress(self.egress.clone());
             return Ok(restored);
         }
         let mut made = WasmSandbox::new(lease.image().clone(), lease.tree(), memory_bytes).await?;
+        made.set_egress(self.egress.clone());
         made.reseed().await?;
         Ok(made)
     }
@@ -247,8 +253,10 @@ impl Supply {
         packages: Arc<Packages>,
         blobs: &BlobStore,
         workers: &Workers,
+        egress: &Arc<Egress>,
     ) -> Self {
-        let maker = ready::Maker { image: image.clone(), blobs: blobs.clone(), limits: specification.session_limits() };
+        let limits = specification.session_limits();
+        let maker = ready::Maker { image: image.clone(), blobs: blobs.clone(), limits, egress: egress.clone() };
         let ready = ReadySandboxes::start(maker, specification.ready_session_instances, workers);
         Self { image, packages, ready }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::egress::Egress;
 use crate::files::{BlobStore, Tree};
 use crate::sandbox::SandboxError;
 use crate::sandbox::limits::SessionLimits;
@@ -23,12 +24,14 @@ pub struct Maker {
     pub image: Arc<Image>,
     pub blobs: BlobStore,
     pub limits: SessionLimits,
+    pub egress: Arc<Egress>,
 }
 
 impl Maker {
     async fn make(&self) -> Result<WasmSandbox, SandboxError> {
         let tree = Tree::new(self.image.base().clone(), self.limits.files, self.blobs.clone());
         let mut sandbox = WasmSandbox::new(self.image.clone(), tree, self.limits.memory_bytes).await?;
+        sandbox.set_egress(self.egress.clone());
         sandbox.prepare().await?;
         Ok(sandbox)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::PoolName;
+use crate::egress::EgressPolicy;
 use crate::sandbox::limits::{FileLimits, SessionLimits};
 
 /// One pool's settings, as they stand in the configuration file. Every figure has its unit in its name.
@@ -35,6 +36,9 @@ pub struct PoolSpecification {
     pub snapshot: SnapshotPolicy,
     #[serde(default)]
     pub limits: PoolLimits,
+    /// What code may ask of the outside. Nothing by default.
+    #[serde(default)]
+    pub egress: EgressPolicy,
 }
 
 /// When a pool takes snapshots of its sessions by itself.
@@ -145,6 +149,7 @@ impl PoolSpecification {
             queue_length: defaults::queue_length(),
             snapshot: SnapshotPolicy::default(),
             limits: PoolLimits::default(),
+            egress: EgressPolicy::default(),
         }
     }
 
@@ -173,6 +178,7 @@ impl PoolSpecification {
         ]
         .into_iter()
         .flatten()
+        .chain(self.egress.problems().into_iter().map(|(setting, problem)| self.problem(setting, problem)))
         .collect()
     }
 
@@ -213,5 +219,14 @@ mod tests {
         pool.limits.timeout_seconds = 1000;
         let problems: Vec<_> = pool.problems().iter().map(|problem| problem.setting).collect();
         assert_eq!(problems, ["max_concurrent_sessions", "limits.timeout_seconds"]);
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let text = "name = 'python'\n[egress]\npolicy = 'allow-list'\n[[egress.allow]]\nhost = 'h.example'\n\
+                    headers = { Authorization = 'Bearer s3cret' }";
+        let pool: PoolSpecification = toml::from_str(text).unwrap();
+        assert_eq!(pool.problems(), []);
+        assert!(format!("{pool:?}").contains("Authorization") && !format!("{pool:?}").contains("s3cret"));
     }
 }

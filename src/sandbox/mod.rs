@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::egress::Calls;
+
 /// How an execution ended. Every one of these is an answer; none is the gateway's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
@@ -53,12 +55,14 @@ pub struct Usage {
 }
 
 /// The end of a run, told by the sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     pub exit: Exit,
     pub usage: Usage,
     /// False when the sandbox must not be used again: the guest was trapped, so its state means nothing.
     pub alive: bool,
+    /// What the guest asked of the outside.
+    pub network: Calls,
 }
 
 /// The gateway could not run the guest faithfully. Never the guest's fault.

@@ -2,6 +2,7 @@
 #include "Python.h"
 
 #include "compile.h"
+#include "http.h"
 #include "module.h"
 #include "output.h"
 
@@ -112,6 +113,7 @@ static PyMethodDef methods[] = {
     {"emit", emit, METH_VARARGS, "emit(kind, payload): send an event; text is sent as UTF-8."},
     {"interrupted", interrupted, METH_VARARGS, "Signal handler: raise KeyboardInterrupt."},
     {"compile_cell", sandpool_compile_cell, METH_VARARGS, "Compile a cell; see compile.h."},
+    {"http", sandpool_http, METH_VARARGS, "http(head, body): ask the outside; see http.h."},
     {"mute", mute, METH_O, "mute(on): while on, printed text goes nowhere."},
     {NULL, NULL, 0, NULL},
 };

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::flat::{self, Error};
+use super::network::Network;
 use super::{Changed, milliseconds};
 use crate::api::error::told;
 use crate::execution::{Execution, ExecutionError, ExecutionId, Outcome, Status};
@@ -31,6 +32,8 @@ struct Ended<'a> {
     /// Bytes of output beyond the limit.
     dropped_bytes: u64,
     files: Vec<Changed<'a>>,
+    #[serde(flatten)]
+    network: Network<'a>,
 }
 
 /// The events that were not given out before the end.
@@ -69,6 +72,7 @@ impl<'a> Ended<'a> {
             session_rolled_back: outcome.session_rolled_back,
             dropped_bytes: outcome.dropped_bytes,
             files: outcome.files.iter().map(Changed::of).collect(),
+            network: Network::of(outcome),
         }
     }
 }

@@ -11,6 +11,7 @@
 
 pub(super) mod done;
 pub(super) mod flat;
+mod network;
 pub(super) mod old;
 pub(super) mod request;
 mod stderr;
@@ -18,6 +19,8 @@ mod value;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+use network::Network;
 
 use crate::execution::Outcome;
 use crate::files::{FileEntry, FileKind};
@@ -37,6 +40,8 @@ pub(super) struct Additions<'a> {
     outputs: Vec<&'a Event>,
     /// Files below `/mnt/data` that were made or changed.
     files: Vec<Changed<'a>>,
+    #[serde(flatten)]
+    network: Network<'a>,
 }
 
 /// A file that an execution made or changed; `name` is what the file routes take.
@@ -57,6 +62,7 @@ impl<'a> Additions<'a> {
             session_rolled_back: outcome.session_rolled_back,
             outputs: outcome.events.iter().filter(|event| is_rich(event)).collect(),
             files: outcome.files.iter().map(Changed::of).collect(),
+            network: Network::of(outcome),
         }
     }
 }
@@ -106,6 +112,7 @@ type Json = Box<RawValue>;
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::egress::Calls;
     use crate::sandbox::{Display, GuestError, Usage};
 
     pub(crate) fn outcome(exit: Exit, events: Vec<Event>) -> Outcome {
@@ -119,6 +126,7 @@ pub(super) mod tests {
             session_discarded: false,
             session_rolled_back: false,
             files: vec![],
+            network: Calls::default(),
         }
     }
 

@@ -65,7 +65,7 @@ mod tests {
             wire(Exit::Finished, vec![]),
             json!({"$id": "1", "properties": {"$id": "2", "status": "Success", "stdout": "", "stderr": "", "result": "",
                 "executionResult": "", "executionTimeInMilliseconds": 8,
-                "sessionCreated": true, "sessionDiscarded": false, "sessionRolledBack": false, "outputs": [], "files": []}})
+                "sessionCreated": true, "sessionDiscarded": false, "sessionRolledBack": false, "outputs": [], "files": [], "network": [], "networkOmitted": 0}})
         );
     }
 

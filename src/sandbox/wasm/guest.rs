@@ -1,17 +1,21 @@
-//! What the host keeps beside a guest: its WASI state, its memory limit, and the run under way.
+//! What the host keeps beside a guest: its WASI state, its requests to the outside, its memory limit, and the run under
+//! way.
 
 use std::sync::Arc;
 
 use wasmtime::{Memory, ResourceLimiter};
 
 use super::engine::TABLE_ELEMENTS;
+use super::http::Http;
 use super::interrupt::{InterruptCell, Watch};
 use super::wasi::WasiState;
+use crate::egress::Egress;
 use crate::sandbox::Output;
 
 /// The data of a guest's store.
 pub struct Guest {
     pub wasi: WasiState,
+    pub http: Http,
     pub memory: Option<Memory>,
     pub interrupt_cell: Arc<InterruptCell>,
     pub memory_limit_bytes: usize,
@@ -31,7 +35,8 @@ pub struct Run {
 
 impl Guest {
     pub fn new(wasi: WasiState, interrupt_cell: Arc<InterruptCell>, memory_limit_bytes: usize) -> Self {
-        Self { wasi, memory: None, interrupt_cell, memory_limit_bytes, memory_denied: false, run: None }
+        let http = Http::new(Egress::disabled());
+        Self { wasi, http, memory: None, interrupt_cell, memory_limit_bytes, memory_denied: false, run: None }
     }
 }
 

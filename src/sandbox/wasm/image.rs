@@ -14,7 +14,7 @@ use super::hot::HotPages;
 use super::instance::WasmSandbox;
 use super::interrupt::InterruptCell;
 use super::wasi::{self, WasiState};
-use super::{blocking, emit};
+use super::{blocking, emit, http};
 use crate::files::{BaseLayer, BlobStore, Tree};
 use crate::sandbox::limits::FileLimits;
 use crate::sandbox::{Limits, Output, SandboxError};
@@ -93,6 +93,7 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasi::add_to_linker(&mut linker, |guest: &mut Guest| &mut guest.wasi)?;
     emit::add_to_linker(&mut linker)?;
+    http::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

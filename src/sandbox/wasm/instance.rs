@@ -7,10 +7,12 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::{Memory, Store, Trap, TypedFunc};
 
 use super::guest::{Guest, Run};
+use super::http::Http;
 use super::image::Image;
 use super::interrupt::{self, GRACE, Watch};
 use super::meter::{CpuMeter, Metered};
 use super::wasi::{GuestExit, WasiState};
+use crate::egress::Egress;
 use crate::files::Tree;
 use crate::sandbox::event::GuestError;
 use crate::sandbox::{Exit, Limits, Output, Report, SandboxError, Usage};
@@ -69,6 +71,11 @@ impl WasmSandbox {
         store.data_mut().memory = Some(memory);
         store.data_mut().wasi.set_memory(memory);
         Ok(Self { store, memory, request, execute, tree, image })
+    }
+
+    /// Opens a way out, from the next run on. A new sandbox has none.
+    pub fn set_egress(&mut self, egress: Arc<Egress>) {
+        self.store.data_mut().http = Http::new(egress);
     }
 
     /// The session's files; they may be used while the guest runs.
@@ -171,7 +178,8 @@ impl WasmSandbox {
             memory_bytes: self.memory_bytes(),
             output_bytes: output.emitted_bytes(),
         };
-        Report { exit, usage, alive }
+        let network = self.store.data_mut().http.settle();
+        Report { exit, usage, alive, network }
     }
 
     /// Puts the budget and the reserve into the tank. Gives back what is in it; 0 where fuel is not metered.

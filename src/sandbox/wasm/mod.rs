@@ -1,7 +1,7 @@
 //! All of wasmtime: engines, images, the sandbox that runs a guest, its limits, its interruption, and its state as values.
 //!
 //! Sandboxes are core modules with WASI preview 1 on the session's own file tree: no components, no threads, no
-//! sockets, no host directory.
+//! sockets, no host directory. What goes out goes through `http`.
 
 mod blocking;
 mod cached;
@@ -10,6 +10,7 @@ mod emit;
 mod engine;
 mod guest;
 mod hot;
+mod http;
 mod image;
 mod instance;
 mod interrupt;

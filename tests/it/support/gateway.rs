@@ -9,6 +9,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -53,12 +54,18 @@ impl Gateway {
 
     /// A gateway with this configuration file; its address and its data folder are given.
     pub fn configured(settings: &str) -> Self {
+        Self::with_environment(settings, &[])
+    }
+
+    /// The same, with further environment variables.
+    pub fn with_environment(settings: &str, environment: &[(&str, &Path)]) -> Self {
         let folder = tempfile::tempdir().expect("the machine has room for temporary files");
         let file = folder.path().join("sandpool.toml");
         std::fs::write(&file, settings).expect("the folder is ours");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandpool"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
         command.arg("--data-dir").arg(folder.path().join("data"));
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(command);
         let log = Log::of(child.stderr.take().expect("it is piped"));

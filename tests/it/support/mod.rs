@@ -4,3 +4,4 @@ pub mod gateway;
 pub mod guests;
 pub mod http;
 pub mod python;
+pub mod server;

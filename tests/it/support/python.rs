@@ -40,6 +40,11 @@ impl Python {
         Self { packages, source }
     }
 
+    /// Where its packages are.
+    pub fn packages(&self) -> &Path {
+        &self.packages
+    }
+
     /// One of its files in the checkout.
     pub fn path(&self, file: &str) -> PathBuf {
         self.source.join(file)

@@ -85,6 +85,11 @@ impl WasiState {
         self.wake.clone()
     }
 
+    /// Counts time that the guest waited in a host call that is not WASI's: its CPU clock stood still.
+    pub fn slept(&mut self, time: Duration) {
+        self.clock.slept(time);
+    }
+
     pub fn tree(&self) -> &Tree {
         &self.tree
     }

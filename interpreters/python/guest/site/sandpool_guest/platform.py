@@ -1,4 +1,4 @@
-"""What this platform does not have (threads, processes, sockets) says so, and says what to use instead.
+"""What this platform does not have (threads, processes) says so, and says what to use instead. Sockets: see `sockets`.
 
 Every replacement raises what CPython would raise on a machine that is out of the resource, so that libraries that know how
 to do without still do.
@@ -19,7 +19,6 @@ NO_THREADS = ("can't start new thread: this Python runs in WebAssembly, without 
               "concurrent.futures.ThreadPoolExecutor, which runs its work in the calling thread here. " + _ELSEWHERE)
 NO_PROCESSES = ("no processes can be started: this Python runs in WebAssembly, alone. multiprocessing.Pool runs its work in the "
                 "calling thread here. " + _ELSEWHERE)
-NO_SOCKETS = "no network sockets: this Python runs in WebAssembly without a network. " + _ELSEWHERE
 
 
 def install():
@@ -27,6 +26,7 @@ def install():
     _install_interrupt()
     _install_sleep()
     _install_os()
+    _install_network()
 
 
 def finish():
@@ -34,7 +34,6 @@ def finish():
     _install_builtins()
     _install_threads()
     _install_processes()
-    _install_sockets()
     _install_asyncio()
     _install_inspect()
 
@@ -76,6 +75,14 @@ def _install_os():
     os.cpu_count = os.process_cpu_count = lambda: 1
     if not hasattr(os, "getuid"):
         os.getuid = os.geteuid = os.getgid = os.getegid = lambda: 1000
+
+
+def _install_network():
+    """Before anything imports `ssl` or looks whether it is there."""
+    from . import sockets, tls
+
+    sys.modules["_ssl"] = tls
+    sockets.install()
 
 
 def _install_builtins():
@@ -122,27 +129,12 @@ def _install_processes():
     multiprocessing.context.BaseContext.Pool = lambda self, *arguments, **options: pool(*arguments, **options)
 
 
-def _install_sockets():
-    import socket
-
-    def refuse(self, *_arguments, **_options):
-        raise OSError(errno.ENETUNREACH, NO_SOCKETS)
-
-    def resolve(*_arguments, **_options):
-        raise socket.gaierror(socket.EAI_FAIL if hasattr(socket, "EAI_FAIL") else -4, NO_SOCKETS)
-
-    socket.socket.__init__ = refuse
-    socket.gethostname = lambda: "sandpool"
-    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo"):
-        setattr(socket, name, resolve)
-    if not hasattr(socket, "socketpair"):
-        socket.socketpair = refuse
-
-
 def _install_asyncio():
     import asyncio
     from asyncio import events, selector_events, unix_events
     import selectors
+
+    from . import exchange, sockets, transports
 
     class SleepingSelector(selectors._BaseSelectorImpl):
         """Nothing is ever ready: there are no sockets to wait for. So waiting is sleeping."""
@@ -173,9 +165,13 @@ def _install_asyncio():
             pass
 
         async def _refuse(self, *_arguments, **_options):
-            raise OSError(errno.ENETUNREACH, NO_SOCKETS)
+            raise OSError(errno.EPROTONOSUPPORT, exchange.ONLY_HTTP)
 
-        create_connection = create_server = create_datagram_endpoint = create_unix_connection = create_unix_server = _refuse
+        create_server = create_datagram_endpoint = create_unix_connection = create_unix_server = _refuse
+        create_connection, start_tls = transports.create_connection, transports.start_tls
+
+        async def getaddrinfo(self, host, port, *, family=0, type=0, proto=0, flags=0):
+            return sockets.getaddrinfo(host, port, family, type, proto, flags)
 
         async def subprocess_exec(self, *_arguments, **_options):
             raise OSError(errno.ENOTSUP, NO_PROCESSES)

@@ -20,7 +20,7 @@ concurrent.futures configparser contextlib contextvars copy copyreg csv dataclas
 email.message email.mime.multipart email.mime.text enum errno fnmatch fractions functools gc getpass glob graphlib gzip hashlib
 heapq hmac html html.parser http.client importlib.metadata importlib.resources inspect io ipaddress itertools json keyword
 linecache locale logging lzma math mimetypes numbers operator os os.path pathlib pickle pkgutil platform pprint queue random re
-sched secrets select selectors shelve shlex shutil signal socket sqlite3 stat statistics string stringprep struct subprocess
+sched secrets select selectors shelve shlex shutil signal socket sqlite3 ssl stat statistics string stringprep struct subprocess
 sys sysconfig tarfile tempfile textwrap threading time timeit token tokenize tomllib traceback types typing unicodedata
 unittest unittest.mock urllib.error urllib.parse urllib.request uuid warnings weakref xml.dom.minidom xml.etree.ElementTree
 zipfile zlib zoneinfo
