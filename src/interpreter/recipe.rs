@@ -114,17 +114,15 @@ fn files_for(interpreter: &str) -> impl Iterator<Item = &'static (&'static str, 
 /// The first edition leaves out the packages: a change of theirs does not build it anew.
 fn hash(interpreter: &str, edition: Option<&String>, first: bool) -> String {
     let packages = format!("{interpreter}/{PACKAGES}/");
-    let decides = |path: &str| {
-        // What is only read by tests does not change what is built.
-        !path.contains("/tests/") && !(first && path.starts_with(&packages))
-    };
+    // What is only read by tests does not change what is built.
+    let beside = |path: &str| path.contains("/tests/") || (first && path.starts_with(&packages));
     let mut hasher = Sha256::new();
     let mut add = |bytes: &[u8]| {
         hasher.update((bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
     add(edition.map_or(b"", |edition| edition.as_bytes()));
-    for (path, content) in files_for(interpreter).filter(|(path, _)| decides(path)) {
+    for (path, content) in files_for(interpreter).filter(|(path, _)| !beside(path)) {
         add(path.as_bytes());
         add(content);
     }
