@@ -69,7 +69,8 @@ fn interpreters_are_listed_with_their_packages() {
     Gateway::shared();
     let listed = sandpool(&["interpreter", "list", "--packages"]).output().unwrap();
     let listed = text(&listed.stdout);
-    assert!(listed.contains("python\tpython 3.13"), "{listed}");
+    assert!(listed.contains("python (base)\tpython 3.13"), "{listed}");
+    assert!(listed.contains("python (full)\tpython 3.13"), "{listed}");
     assert!(listed.contains("ipython "), "{listed}");
 }
 

@@ -47,7 +47,7 @@ pub fn load(interpreter: &str, metered: bool) -> (Arc<Image>, Packages) {
     let _lock = cache.lock(|| progress("waiting for another build to finish")).expect("the cache can be locked");
     let recipe = Recipe::named(interpreter).expect("there is a recipe");
     let built = interpreter::build(&cache, &recipe, &progress).expect("the interpreter can be built");
-    let engine = Engine::new(EngineSettings { slots: 64, memory_bytes: 1 << 30, metered }).expect("an engine");
+    let engine = Engine::new(EngineSettings { slots: 160, memory_bytes: 1 << 30, metered }).expect("an engine");
     let image = wasm::image(&engine, &built, &progress).expect("the image can be made");
     (image, built.packages().expect("the list of packages"))
 }
