@@ -32,6 +32,10 @@ def build(build, folder, context):
     source = modules.copy_source(context.sdist("numpy"), folder / "src")
     _platform(source / "numpy/_core")
     _signatures(source / "numpy/_core/src/multiarray")
+    # It lets go of the interpreter whether or not numpy is built for threads, but takes it back only in a build for threads.
+    modules.replace(source / "numpy/_core/src/multiarray/unique.cpp",
+                    ("    _save = PyEval_SaveThread();\n", "    (void)_save;\n"),
+                    ("    auto grab_gil = finally([&]() { PyEval_RestoreThread(_save); });\n", ""))
     _unlocked(source / "numpy/_core/src/multiarray")
     integers.change(source / "numpy")
     floating.change(source / "numpy/_core")
