@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Collector, Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::sandbox::SandboxError;
 
@@ -16,9 +16,9 @@ pub const TICK: Duration = Duration::from_millis(2);
 const GUEST_STACK_BYTES: usize = 4 << 20;
 /// The fiber's stack: the guest's part, and room for host calls.
 const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + (2 << 20);
-/// Function table of a guest. CPython has about 9,000 entries, its full edition some 60,000; a huge table was a panic once
-/// (CVE-2026-44216).
-pub(super) const TABLE_ELEMENTS: usize = 120_000;
+/// Function table of a guest. CPython has about 5,000 entries, with numpy, pandas and matplotlib 25,000; a huge table was a
+/// panic once (CVE-2026-44216).
+pub(super) const TABLE_ELEMENTS: usize = 60_000;
 /// Per-instance bookkeeping of wasmtime: dominated by 32 bytes a function of the module.
 const INSTANCE_BYTES: usize = 10 << 20;
 /// Dirty memory that a freed slot keeps, so that the next session on it copies the image back instead of faulting
@@ -103,8 +103,10 @@ pub(super) fn base_config(metered: bool) -> Config {
     config.shared_memory(false);
     // Off: nothing here uses `Store::run_concurrent`.
     config.concurrency_support(false);
-    // C++ packages throw.
+    // C++ packages throw. Exceptions are objects of wasmtime's collector; the only one that is there by default frees nothing,
+    // and a session that has thrown three million times would end.
     config.wasm_exceptions(true);
+    config.collector(Collector::DeferredReferenceCounting);
     // Above its default of 16 MiB wasmtime would copy an image into each instance instead of mapping it.
     config.memory_guaranteed_dense_image_size(1 << 30);
     config
@@ -113,7 +115,7 @@ pub(super) fn base_config(metered: bool) -> Config {
 fn pooling(settings: EngineSettings) -> PoolingAllocationConfig {
     let mut pooling = PoolingAllocationConfig::new();
     pooling.total_core_instances(settings.slots);
-    // A guest that may throw has a second memory, which holds the exceptions.
+    // A guest whose code throws has a heap of the collector's beside its memory, out of the same pool.
     pooling.total_memories(settings.slots.saturating_mul(2));
     pooling.total_gc_heaps(settings.slots);
     pooling.total_tables(settings.slots);

@@ -24,8 +24,6 @@ LEFT_OUT = {"tests", "_pyinstaller", "__pycache__", "distutils", "src", "code_ge
 # Loaded by nothing but tests of numpy's SIMD layer (which has none for this target), and by nothing at all.
 LEFT_OUT_MODULES = {"numpy._core._simd", "numpy.linalg.lapack_lite"}
 
-# f2py writes and compiles Fortran.
-LEFT_OUT_BELOW = {"numpy/f2py"}
 
 
 def build(build, folder, context):
@@ -138,10 +136,8 @@ def _signatures(sources):
 
 def _site(source, room, site):
     """The Python files of the source, and those that the build has generated."""
-    def unwanted(folder, names):
-        below = "numpy" + folder.removeprefix(str(source / "numpy")).removeprefix("/numpy")
-        return [name for name in names if name in LEFT_OUT or name.endswith((".pyx", ".pxd", ".pyi", ".in", ".h", ".c"))
-                or below in LEFT_OUT_BELOW and name != "__init__.py"]
+    def unwanted(_, names):
+        return [name for name in names if name in LEFT_OUT or name.endswith((".pyx", ".pxd", ".pyi", ".in", ".h", ".c"))]
 
     shutil.copytree(source / "numpy", site / "numpy", ignore=unwanted)
     for path in sorted((room / "numpy").rglob("*.py")):

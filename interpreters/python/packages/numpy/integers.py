@@ -52,6 +52,16 @@ def _types(core):
              "else if ((size_t)PyArray_ITEMSIZE(arr) < sizeof(npy_longlong)) {"),
             ("        PyArray_Descr *indtype = PyArray_DescrFromType(NPY_INTP);\n",
              "        PyArray_Descr *indtype = PyArray_DescrFromType(NPY_INDEX);\n"))
+    # Equal numbers have equal hashes. Python's are the remainder of a prime below 2**31 here.
+    replace(sources / "scalartypes.c.src",
+            (" * #lname = byte, short, uint#\n * #name = Byte, Short, UInt#\n", " * #lname = byte, short#\n * #name = Byte, Short#\n"),
+            ("static npy_hash_t\nulong_arrtype_hash(PyObject *obj)\n",
+             "static npy_hash_t\nuint_arrtype_hash(PyObject *obj)\n{\n"
+             "    PyObject * l = PyLong_FromUnsignedLong(PyArrayScalar_VAL(obj, UInt));\n    npy_hash_t x = PyObject_Hash(l);\n"
+             "    Py_DECREF(l);\n    return x;\n}\n\nstatic npy_hash_t\nulong_arrtype_hash(PyObject *obj)\n"),
+            ("    npy_hash_t x = (npy_hash_t)(PyArrayScalar_VAL(obj, Int));\n    if (x == -1) {\n        x = -2;\n    }\n    return x;\n",
+             "    PyObject *l = PyLong_FromLong(PyArrayScalar_VAL(obj, Int));\n    npy_hash_t x = PyObject_Hash(l);\n"
+             "    Py_DECREF(l);\n    return x;\n"))
     # Casts of the types that have no name of their size: that is `long` here.
     replace(sources / "stringdtype/casts.cpp",
             *((f"CastSpec<npy_{name},{gap}{value}NPY_{name.upper()}>()", f"CastSpec<npy_{long},{gap}{value}NPY_{long.upper()}>()")
