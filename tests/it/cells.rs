@@ -2,14 +2,16 @@
 //! `interpreters/shared/tests/README.md` says what their entries mean.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use sandpool::interpreter::Recipe;
 use sandpool::sandbox::output::Stream;
+use sandpool::sandbox::wasm::Image;
 use sandpool::sandbox::{Event, GuestError, Output};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::support::guests::{Guest, Ran, image_of};
+use crate::support::guests::{Guest, Ran, full_image, image_of};
 
 #[derive(Deserialize)]
 struct Case {
@@ -21,20 +23,34 @@ struct Case {
 async fn cells_do_what_the_corpora_say() {
     let mut problems = String::new();
     for interpreter in Recipe::names() {
-        let path = format!("{}/interpreters/{interpreter}/guest/tests/cells.json", env!("CARGO_MANIFEST_DIR"));
-        let cases: Vec<Case> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        assert!(cases.len() > 15, "the corpus of {interpreter} is there");
-        for case in cases {
-            let mut guest = Guest::on(image_of(&interpreter)).await;
-            for cell in &case.cells {
-                let ran = guest.run(cell["code"].as_str().unwrap()).await;
-                for problem in check(cell, &ran) {
-                    writeln!(problems, "{interpreter}: {}: {problem}\n  after {}", case.name, cell["code"]).unwrap();
-                }
+        replay(&format!("{interpreter}/guest/tests/cells.json"), &image_of(&interpreter), &mut problems).await;
+    }
+    assert!(problems.is_empty(), "{problems}");
+}
+
+#[tokio::test]
+async fn cells_of_the_full_edition_do_what_its_corpus_says() {
+    let Some(image) = full_image() else { return };
+    let mut problems = String::new();
+    replay("python/guest/tests/full.json", &image, &mut problems).await;
+    replay("python/guest/tests/cells.json", &image, &mut problems).await;
+    assert!(problems.is_empty(), "{problems}");
+}
+
+/// Runs the cases of a corpus, each in a session of its own.
+async fn replay(corpus: &str, image: &Arc<Image>, problems: &mut String) {
+    let path = format!("{}/interpreters/{corpus}", env!("CARGO_MANIFEST_DIR"));
+    let cases: Vec<Case> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(cases.len() > 5, "{corpus} is there");
+    for case in cases {
+        let mut guest = Guest::on(image.clone()).await;
+        for cell in &case.cells {
+            let ran = guest.run(cell["code"].as_str().unwrap()).await;
+            for problem in check(cell, &ran) {
+                writeln!(problems, "{corpus}: {}: {problem}\n  after {}", case.name, cell["code"]).unwrap();
             }
         }
     }
-    assert!(problems.is_empty(), "{problems}");
 }
 
 /// Every way in which a cell did not do what its entry says.

@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use sandpool::config;
-use sandpool::interpreter::{Cache, Recipe};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::support::gateway::Gateway;
+use crate::support::guests;
 use crate::support::http::multipart;
 
 const POOL: &str = "
@@ -39,14 +38,7 @@ struct Case {
 
 /// The gateway with the full edition, where it is to be tested.
 fn full() -> Option<Gateway> {
-    let editions = Recipe::editions("python").expect("there is a recipe for python");
-    let full = editions.last().expect("it has an edition");
-    let built = Cache::new(config::default_cache_dir()).find(full).is_some();
-    if full.edition.is_none() || !(built || std::env::var_os("SANDPOOL_TEST_FULL").is_some()) {
-        eprintln!("left out: {} is not built; SANDPOOL_TEST_FULL=1 builds and tests it", full.title());
-        return None;
-    }
-    Some(Gateway::configured(POOL))
+    guests::full_edition().map(|_| Gateway::configured(POOL))
 }
 
 #[test]

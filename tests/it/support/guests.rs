@@ -28,6 +28,24 @@ pub fn image_of(interpreter: &str) -> Arc<Image> {
     images.entry(interpreter.to_owned()).or_insert_with(|| load_elsewhere(interpreter, false)).clone()
 }
 
+/// The full edition of Python, where it is to be tested: where it is built, and everywhere with `SANDPOOL_TEST_FULL`, which builds
+/// it. A test that is left out says so.
+pub fn full_edition() -> Option<Recipe> {
+    let full = Recipe::editions("python").expect("there is a recipe for python").pop().expect("it has an edition");
+    let built = Cache::new(config::default_cache_dir()).find(&full).is_some();
+    if built || std::env::var_os("SANDPOOL_TEST_FULL").is_some() {
+        return Some(full);
+    }
+    eprintln!("left out: {} is not built; SANDPOOL_TEST_FULL=1 builds and tests it", full.title());
+    None
+}
+
+/// The real image of the full edition, where it is to be tested.
+pub fn full_image() -> Option<Arc<Image>> {
+    let recipe = full_edition()?;
+    Some(std::thread::spawn(move || load_recipe(&recipe, false).0).join().expect("the image can be loaded"))
+}
+
 /// Python on an engine that meters fuel.
 pub fn metered_image() -> Arc<Image> {
     static IMAGE: OnceLock<Arc<Image>> = OnceLock::new();
@@ -42,11 +60,14 @@ fn load_elsewhere(interpreter: &str, metered: bool) -> Arc<Image> {
 
 /// The image with what is installed in it.
 pub fn load(interpreter: &str, metered: bool) -> (Arc<Image>, Packages) {
+    load_recipe(&Recipe::named(interpreter).expect("there is a recipe"), metered)
+}
+
+fn load_recipe(recipe: &Recipe, metered: bool) -> (Arc<Image>, Packages) {
     let cache = Cache::new(config::default_cache_dir());
     let progress = |line: &str| eprintln!("{line}");
     let _lock = cache.lock(|| progress("waiting for another build to finish")).expect("the cache can be locked");
-    let recipe = Recipe::named(interpreter).expect("there is a recipe");
-    let built = interpreter::build(&cache, &recipe, &progress).expect("the interpreter can be built");
+    let built = interpreter::build(&cache, recipe, &progress).expect("the interpreter can be built");
     let engine = Engine::new(EngineSettings { slots: 160, memory_bytes: 1 << 30, metered }).expect("an engine");
     let image = wasm::image(&engine, &built, &progress).expect("the image can be made");
     (image, built.packages().expect("the list of packages"))
