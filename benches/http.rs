@@ -48,7 +48,7 @@ async fn measure() {
     let mut client = Client::connect(gateway.address).await;
     settle().await;
     let (idle, mut made) = (gateway.private_bytes(), 0);
-    println!("| private memory of a gateway with 16 ready sessions | {:.1} MB | | | |", idle as f64 / 1e6);
+    println!("| private memory of a gateway with 64 ready sessions | {:.1} MB | | | |", idle as f64 / 1e6);
     for live in [1, 1000, SESSIONS] {
         fill(gateway.address, made..live).await;
         made = live;
