@@ -112,13 +112,14 @@ class _SimpleMeta(_Meta):
             return
         cls._format = "=" + _FORMATS.get(code, code)
         cls._alignment = cls._size = struct.calcsize(cls._format)
-        for swapped, order in (("__ctype_be__", "big"), ("__ctype_le__", "little")):
-            if order == sys.byteorder:
-                setattr(cls, swapped, cls)
-            elif not namespace.get("_swapped"):
-                other = type(cls)(cls.__name__, (_SimpleCData,), {"_type_": code, "_swapped": True})
-                other._format = ">" + cls._format[1:]
-                setattr(cls, swapped, other)
+        native, foreign = ("__ctype_le__", "__ctype_be__")[::1 if sys.byteorder == "little" else -1]
+        setattr(cls, native, cls)
+        if not namespace.get("_swapped"):
+            other = type(cls)(cls.__name__, (_SimpleCData,), {"_type_": code, "_swapped": True})
+            other._format = ("<>"[sys.byteorder == "little"]) + cls._format[1:]
+            setattr(cls, foreign, other)
+            setattr(other, native, cls)
+            setattr(other, foreign, other)
 
 
 class _SimpleCData(_Data, metaclass=_SimpleMeta):
@@ -297,7 +298,8 @@ class _StructMeta(_Meta):
     def __init__(cls, name, bases, namespace):
         super().__init__(name, bases, namespace)
         if "_fields_" in namespace:
-            cls._lay_out(namespace["_fields_"])
+            # Structures of the other byte order override __setattr__.
+            cls._fields_ = namespace["_fields_"]
 
     def __setattr__(cls, name, value):
         super().__setattr__(name, value)

@@ -90,7 +90,16 @@ npy_wasi_read(void *cookie, char *buffer, size_t size)
 static ssize_t
 npy_wasi_write(void *cookie, const char *buffer, size_t size)
 {
-    return write((int)(intptr_t)cookie, buffer, size);
+    /* All of it: the C library takes less for an error, and the host takes 16 MiB at a time. */
+    size_t done = 0;
+    while (done < size) {
+        ssize_t now = write((int)(intptr_t)cookie, buffer + done, size - done);
+        if (now <= 0) {
+            return now < 0 && done == 0 ? -1 : (ssize_t)done;
+        }
+        done += (size_t)now;
+    }
+    return (ssize_t)done;
 }
 
 static int

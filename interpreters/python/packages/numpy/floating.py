@@ -15,24 +15,28 @@ HERE = Path(__file__).resolve().parent
 def change(core):
     for name in ("fpcheck.h", "casts.h"):
         shutil.copyfile(HERE / name, core / "src/common" / name)
-    _status(core / "src/npymath/ieee754.c.src")
+    _status(core / "src")
     _loops(core / "src")
     _scalars(core / "src/umath/scalarmath.c.src")
     _casts(core / "src/multiarray/lowlevel_strided_loops.c.src")
 
 
-def _status(path):
-    replace(path, ("#  include <fenv.h>\n", """
-#  define FE_DIVBYZERO NPY_FPE_DIVIDEBYZERO
-#  define FE_OVERFLOW NPY_FPE_OVERFLOW
-#  define FE_UNDERFLOW NPY_FPE_UNDERFLOW
-#  define FE_INVALID NPY_FPE_INVALID
-/* One for all modules, each of which has its own copy of this file. */
-extern int npy_wasm_fpstatus;
-#  define fetestexcept(mask) (npy_wasm_fpstatus & (mask))
-#  define feclearexcept(mask) ((void)(npy_wasm_fpstatus &= ~(mask)))
-#  define feraiseexcept(mask) ((void)(npy_wasm_fpstatus |= (mask)))
-"""))
+STATUS = """
+/* NPY_FPE_* are the bits. One word for all modules, each of which has its own copy of this code. */
+#define FE_DIVBYZERO 1
+#define FE_OVERFLOW 2
+#define FE_UNDERFLOW 4
+#define FE_INVALID 8
+#define fetestexcept(mask) (npy_wasm_fpstatus & (mask))
+#define feclearexcept(mask) ((void)(npy_wasm_fpstatus &= ~(mask)))
+#define feraiseexcept(mask) ((void)(npy_wasm_fpstatus |= (mask)))
+"""
+
+
+def _status(sources):
+    replace(sources / "npymath/ieee754.c.src", ("#  include <fenv.h>\n", STATUS + "extern int npy_wasm_fpstatus;\n"))
+    # The same in C++, for half floats.
+    replace(sources / "common/float_status.hpp", ("#include <fenv.h>\n", STATUS + 'extern "C" int npy_wasm_fpstatus;\n'))
 
 
 def _loops(sources):

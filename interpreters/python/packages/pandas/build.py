@@ -28,5 +28,7 @@ def _site(source, site):
                 if name in LEFT_OUT or name.endswith((".pyx", ".pxd", ".pyi", ".in", ".h", ".c")) or name in ("src", "include")]
 
     shutil.copytree(source / "pandas", site / "pandas", ignore=unwanted)
+    # It asks because of numpy's integers, which have 64 bits here.
+    modules.replace(site / "pandas/compat/_constants.py", ("IS64 = sys.maxsize > 2**32\n", "IS64 = True\n"))
     shutil.copyfile(source / "_version_meson.py", site / "pandas/_version_meson.py")
     shutil.copyfile(source / "pyproject.toml", site / "pandas/pyproject.toml")
