@@ -18,13 +18,14 @@
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:
 //! `main -> cli -> api -> gateway -> execution -> pool -> session -> snapshot -> files -> sandbox -> egress -> interpreter`,
 //! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
-//! `config` is seen by `main`, `cli` and `gateway`; `telemetry` and `shutdown` are leaves that anyone may use.
+//! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown` and `database` are leaves that anyone may use.
 //! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`; `reqwest::`, the guests'
-//! way out, only under `egress/`.
+//! way out, only under `egress/`; `rusqlite::` only in `database`, which hands its types on.
 
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod database;
 pub mod egress;
 pub mod execution;
 pub mod files;
