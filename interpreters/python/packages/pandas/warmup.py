@@ -35,7 +35,7 @@ def warm_up():
     frame["date"].dt.year, frame["name"].str.upper(), frame["name"].value_counts(), frame["value"].fillna(0), frame.dropna()
     frame.isna().sum(), frame.describe(include="all"), frame.corr(numeric_only=True), frame.sort_values(["name", "value"])
     frame.drop_duplicates(), frame.rename(columns={"value": "v"}), frame["value"].rolling(2).mean(), frame["count"].astype(float)
-    frame.loc[frame["count"] > 3, "value"], frame.iloc[0], frame.apply(lambda row: row["count"], axis=1), frame.T, frame.melt("name")
+    frame.loc[frame["count"] > 3, "value"], frame.iloc[0], frame.apply(lambda row: row["count"], axis=1), frame.T, frame.melt("name", value_name="cell")
     pandas.to_datetime(["2024-01-01", "2024-03-04"]), pandas.date_range("2024-01-01", periods=3), pandas.cut([1, 2, 3], 2)
     pandas.Series(numpy.arange(3.0)).map(str), pandas.get_dummies(frame["name"]), pandas.crosstab(frame["name"], frame["count"])
     frame._repr_html_()
