@@ -27,6 +27,9 @@ fn main() {
 async fn measure() {
     let gateway = Gateway::start();
     let mut client = Client::connect(gateway.address).await;
+    if std::env::args().any(|argument| argument == "--records") {
+        return records(&gateway).await;
+    }
     println!("| what | p50 | p95 | p99 | max |\n|---|---|---|---|---|");
     for round in 0..50 {
         client.execute(&format!("warm-up-{round}"), "print(1)").await;
@@ -60,6 +63,41 @@ async fn measure() {
         );
     }
     fresh(&mut client, "fresh, with 10,000 live sessions", "crowded", 300).await;
+    scrape(&mut client, "GET /metrics with 10,000 live sessions").await;
+}
+
+/// What records cost a warm execution: a gateway that keeps them and one that does not, by turns.
+async fn records(kept: &Gateway) {
+    let silent = Gateway::configured("[records]\nenabled = false\n");
+    println!("| what | p50 | p95 | p99 | max |\n|---|---|---|---|---|");
+    let mut times = [Vec::new(), Vec::new()];
+    let mut clients = [Client::connect(silent.address).await, Client::connect(kept.address).await];
+    for round in 0..20 {
+        for (client, times) in clients.iter_mut().zip(&mut times) {
+            for count in 0..300 {
+                let started = Instant::now();
+                client.execute("warm", "print(1)").await;
+                // The first of each are for warming up.
+                if round > 0 && count > 50 {
+                    times.push(started.elapsed());
+                }
+            }
+        }
+    }
+    let [off, on] = times;
+    row("warm: print(1), no records", off);
+    row("warm: print(1), with records", on);
+}
+
+async fn scrape(client: &mut Client, what: &str) {
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let started = Instant::now();
+        let answer = client.call("GET", "/metrics", "").await;
+        times.push(started.elapsed());
+        assert!(answer.contains("PoolExecutingPodCount"), "{answer}");
+    }
+    row(what, times);
 }
 
 /// Lets the ready sandboxes be refilled.
@@ -162,10 +200,17 @@ struct Gateway {
 
 impl Gateway {
     fn start() -> Self {
+        Self::configured("")
+    }
+
+    /// With further settings.
+    fn configured(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("sandpool.toml");
-        let text =
-            format!("[[pool]]\nname = 'python'\nedition = 'base'\nmax_concurrent_sessions = {}\n", SESSIONS + 1500);
+        let text = format!(
+            "{settings}[[pool]]\nname = 'python'\nedition = 'base'\nmax_concurrent_sessions = {}\n",
+            SESSIONS + 1500
+        );
         std::fs::write(&config, text).expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandpool"));
         command

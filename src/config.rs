@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::pool::{PoolName, PoolSpecification};
+use crate::records::RecordsSettings;
 use crate::telemetry::LogFormat;
 
 /// Everything that `sandpool serve` can be told in a file.
@@ -20,7 +21,7 @@ use crate::telemetry::LogFormat;
 pub struct Settings {
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Blobs of large files; later: snapshots and records.
+    /// Blobs of large files, and the records.
     pub data_dir: PathBuf,
     /// Builds of interpreters.
     pub cache_dir: PathBuf,
@@ -35,6 +36,8 @@ pub struct Settings {
     /// A `tracing` filter, such as `info` or `sandpool=debug`.
     pub log: String,
     pub log_format: LogFormat,
+    /// What is kept of what happens.
+    pub records: RecordsSettings,
     /// One table a pool; none: a pool called `python`.
     #[serde(rename = "pool")]
     pub pools: Vec<PoolSpecification>,
@@ -52,6 +55,7 @@ impl Default for Settings {
             guest_threads: 0,
             log: env::var("SANDPOOL_LOG").unwrap_or_else(|_| "info".into()),
             log_format: LogFormat::Text,
+            records: RecordsSettings::default(),
             pools: vec![PoolSpecification::named(PoolName::new("python").expect("it is a name"))],
         }
     }
@@ -91,6 +95,7 @@ impl Settings {
         wrong.extend(
             self.pools.iter().filter(|p| !names.insert(&p.name)).map(|p| format!("pool {}: the name is taken", p.name)),
         );
+        wrong.extend(self.records.problems());
         if self.pools.is_empty() {
             wrong.push("pool: there is none".into());
         }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! <data_dir>/control.db     keys, session pools made by API     (access/, pool/)
+//! <data_dir>/records.db     what happened                       (records/)
 //! ```
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -13,7 +14,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
+pub use rusqlite::{
+    Connection, Error as SqlError, OpenFlags, OptionalExtension, Row, ToSql, Transaction, named_params, params,
+    params_from_iter,
+};
 
 /// What a commit waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::execution::registry::Registry;
 use crate::execution::run::{self, Admitted};
@@ -15,6 +16,7 @@ use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest,
 use crate::files::Tree;
 use crate::interpreter::Packages;
 use crate::pool::{ForkError, LeaseError, Pool, PoolName, PoolSpecification};
+use crate::records::{Census, Counts, Exposition, PoolRecords, Records};
 use crate::sandbox::{Event, Output, SandboxError};
 use crate::session::{Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
@@ -31,6 +33,7 @@ pub struct Gateway {
 struct Inner {
     pools: BTreeMap<PoolName, SessionPool>,
     access: Access,
+    records: Records,
     drain: Drain,
 }
 
@@ -87,14 +90,15 @@ pub struct SessionPool {
 
 impl Gateway {
     /// Puts the parts together. To be called on the API's runtime: the reaper is started there.
-    pub fn new(pools: Vec<Arc<Pool>>, access: Access) -> Self {
+    pub fn new(pools: Vec<Arc<Pool>>, access: Access, records: Records) -> Self {
         let drain = Drain::default();
         let opened = |pool: Arc<Pool>| {
             let name = pool.specification().name.clone();
             let opened_at = OffsetDateTime::now_utc();
             (name, SessionPool { pool, registry: Arc::default(), drain: drain.clone(), opened_at })
         };
-        let inner = Arc::new(Inner { pools: pools.into_iter().map(opened).collect(), access, drain: drain.clone() });
+        let pools = pools.into_iter().map(opened).collect();
+        let inner = Arc::new(Inner { pools, access, records, drain: drain.clone() });
         tokio::spawn(reap(Arc::downgrade(&inner)));
         Self { inner }
     }
@@ -122,6 +126,27 @@ impl Gateway {
         for session_pool in self.inner.pools.values() {
             session_pool.pool.close();
         }
+        self.inner.records.settle().await;
+    }
+
+    /// All pools, by name.
+    pub fn pools(&self) -> impl Iterator<Item = &SessionPool> {
+        self.inner.pools.values()
+    }
+
+    /// What happened.
+    pub fn records(&self) -> &Records {
+        &self.inner.records
+    }
+
+    /// What is counted and measured, of all pools.
+    pub fn metrics(&self) -> Exposition {
+        let mut metrics = Exposition::default();
+        for session_pool in self.pools() {
+            session_pool.records().expose(session_pool.census(), &mut metrics);
+        }
+        metrics.add("sandpool_records_lost_total", "Records that were dropped.", true, self.inner.records.lost());
+        metrics
     }
 }
 
@@ -144,6 +169,21 @@ impl SessionPool {
 
     pub fn specification(&self) -> &PoolSpecification {
         self.pool.specification()
+    }
+
+    /// Where what happens in the pool is written down.
+    pub fn records(&self) -> &PoolRecords {
+        self.pool.records()
+    }
+
+    /// What it has now.
+    pub fn census(&self) -> Census {
+        self.pool.census()
+    }
+
+    /// What it has counted since it opened.
+    pub fn counts(&self) -> Counts {
+        self.pool.records().counts()
     }
 
     /// The interpreter and what is installed in it.
@@ -286,10 +326,12 @@ impl SessionPool {
     ) -> Result<JoinHandle<Result<Execution, ExecutionError>>, ExecutionError> {
         let under_way = self.drain.begin().ok_or(ExecutionError::Draining)?;
         let (pool, over) = (self.pool.clone(), self.drain.over().clone());
+        // Made here, where the span of the call is the present one.
+        let span = tracing::debug_span!("execution", pool = self.name().as_str());
         Ok(self.pool.workers().spawn(async move {
             let _under_way = under_way;
             let until_over = stop.clone();
-            let story = run::run(&pool, admitted, stop, started);
+            let story = run::run(&pool, admitted, stop, started).instrument(span);
             tokio::pin!(story);
             tokio::select! {
                 biased;

@@ -18,9 +18,11 @@
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:
 //! `main -> cli -> api -> gateway -> execution -> pool -> session -> snapshot -> files -> sandbox -> egress -> interpreter`,
 //! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
-//! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown` and `database` are leaves that anyone may use.
+//! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database` and `records` (which uses `database`) are leaves
+//! that anyone may use.
 //! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`; `reqwest::`, the guests'
-//! way out, only under `egress/`; `rusqlite::` only in `database`, which hands its types on.
+//! way out, only under `egress/`; `rusqlite::` only in `database`, which hands its types on;
+//! `prometheus::` only under `records/`.
 
 pub mod api;
 pub mod cli;
@@ -32,6 +34,7 @@ pub mod files;
 pub mod gateway;
 pub mod interpreter;
 pub mod pool;
+pub mod records;
 pub mod sandbox;
 pub mod session;
 pub mod shutdown;

@@ -1,4 +1,14 @@
 //! Tracing set-up. Logs go to stderr; they never carry code, output, file contents or identifiers.
+//!
+//! One execution is one tree of spans, made at the level `debug` and told as each ends, with its times:
+//!
+//! ```text
+//! request{operation}           api/: the call as a whole
+//!   execution{pool}            gateway: from its admission to its end, on the guest threads
+//!     lease                    execution/: the wait for its session
+//!     sandbox                  the sandbox, made if need be
+//!     run                      the code
+//! ```
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -16,7 +26,7 @@ pub enum LogFormat {
 pub fn start(filter: &str, format: LogFormat) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let lines = lines.with_span_events(FmtSpan::NONE);
+    let lines = lines.with_span_events(FmtSpan::CLOSE);
     // A second start (tests in one process) keeps the first.
     let _ = match format {
         LogFormat::Text => lines.try_init(),

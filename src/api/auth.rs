@@ -1,12 +1,14 @@
 //! Whether a caller holds a key. It knows no roles and no tokens: `access/` will, and replaces this file.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 
 use super::error::Failure;
+use crate::gateway::Gateway;
 
 /// The keys that open the gateway, as digests: comparing digests takes the same time whatever the key sent, and its
 /// length does not show.
@@ -29,6 +31,16 @@ impl Keys {
         // Every key is compared, so that the time does not tell which one nearly fitted.
         let fits = self.0.iter().fold(false, |found, key| found | equal(key, &sent));
         if fits { Ok(()) } else { Err(Failure::Unauthorized) }
+    }
+}
+
+/// Who calls, for the records: a key is told by its pseudonym.
+pub(super) fn caller(gateway: &Gateway, headers: &HeaderMap) -> Arc<str> {
+    let sent = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+    let known = sent.filter(|_| !gateway.access().keys.is_empty()).map(String::from_utf8_lossy);
+    match known.and_then(|key| gateway.records().pseudonym(&key)) {
+        Some(pseudonym) => format!("key:{pseudonym}").into(),
+        None => "anybody".into(),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! It decides nothing: a missing identifier is only noticed by the handler that asks for one.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -19,6 +21,8 @@ use crate::session::Identifier;
 /// A call, its pool found and its caller admitted.
 pub(super) struct Call<'a> {
     pub pool: SessionPool,
+    /// Who calls, for the records.
+    pub caller: &'a Arc<str>,
     /// The path up to the operation.
     pub prefix: &'a str,
     pub query: Query<'a>,

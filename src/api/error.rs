@@ -13,9 +13,10 @@ use serde::Serialize;
 use crate::execution::{ExecutionError, InvalidExecutionId};
 use crate::files::FileError;
 use crate::pool::{ForkError, LeaseError};
+use crate::records::RecordsError;
 use crate::session::InvalidIdentifier;
 
-const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
+pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 
 /// Why a request got no answer of its own.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,8 @@ pub(super) enum Failure {
     Lease(#[from] LeaseError),
     #[error(transparent)]
     Fork(#[from] ForkError),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     #[error("the gateway is not ready: {0}")]
     NotReady(String),
     /// The gateway lost the execution; the cause is logged where it happened.
@@ -143,6 +146,7 @@ impl Failure {
             Self::NotReady(_) => {
                 Face::later(StatusCode::SERVICE_UNAVAILABLE, "GatewayNotReady", Duration::from_secs(1))
             }
+            Self::Records(error) => records(error),
             Self::Lost => INTERNAL,
         }
     }
@@ -237,6 +241,15 @@ fn lease(error: &LeaseError) -> Face {
         // Its session was ended while it waited.
         LeaseError::Stopped => Face::new(StatusCode::CONFLICT, "ExecutionStopped"),
         LeaseError::Sandbox(_) => INTERNAL,
+    }
+}
+
+fn records(error: &RecordsError) -> Face {
+    match error {
+        RecordsError::Off => Face::new(StatusCode::NOT_FOUND, "RecordsNotKept"),
+        RecordsError::Database(_) | RecordsError::Sql(_) | RecordsError::Key { .. } | RecordsError::Thread(_) => {
+            INTERNAL
+        }
     }
 }
 

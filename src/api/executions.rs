@@ -36,7 +36,8 @@ pub(super) async fn execute(call: Call<'_>, shape: Shape) -> Answer {
     let identifier = call.query.identifier()?.or(asked.identifier).ok_or(Failure::IdentifierMissing)?;
     let id = operation_id(call.headers)?;
     let (timeout, limits) = (asked.timeout, asked.limits);
-    let request = ExecutionRequest { identifier, code: asked.code, timeout, id, limits, followed: false };
+    let caller = Some(call.caller.clone());
+    let request = ExecutionRequest { identifier, code: asked.code, timeout, id, limits, followed: false, caller };
     match asked.kind {
         ExecutionType::Asynchronous => {
             let execution = call.pool.submit(request)?;

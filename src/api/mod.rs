@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `route.rs` | every path and method, as one table |
 //! | `mod.rs` | what answers each of them: `dispatch` |
-//! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs` | the handlers, a file per resource |
+//! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
+//! | `audit.rs` | what each call leaves in the records |
+//! | `console.rs` | the page for people: static files |
 //! | `dialect/` | the wire generations of an execution |
 //! | `events.rs` | an execution as a stream of server-sent events |
 //! | `error.rs` | the only failure statuses |
@@ -14,8 +16,10 @@
 //!
 //! What a request *does* is below, in `gateway`; nothing here keeps state between requests.
 
+mod audit;
 mod auth;
 mod call;
+mod console;
 pub mod contract;
 mod dialect;
 mod disposition;
@@ -26,9 +30,11 @@ mod executions;
 mod files;
 mod payload;
 mod query;
+mod records;
 mod route;
 pub mod serve;
 mod sessions;
+mod status;
 mod stream;
 mod upload;
 
@@ -41,6 +47,7 @@ use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode};
+use tracing::Instrument as _;
 
 use auth::Keys;
 use call::{Answer, Call};
@@ -71,33 +78,54 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
     let began = Instant::now();
     let (parts, body) = request.into_parts();
     let mut payload = Payload::new(body, &parts.headers);
-    let response = dispatch(&api, &parts, &mut payload).await.unwrap_or_else(Failure::into_response);
+    let route = route::route(&parts.method, parts.uri.path());
+    let seen = audit::Seen::of(&api.gateway, &route, &parts);
+    let caller = auth::caller(&api.gateway, &parts.headers);
+    let operation = seen.as_ref().map_or("Probe", audit::Seen::operation);
+    let span = tracing::debug_span!("request", operation);
+    let dispatched = dispatch(&api, &parts, route, &caller, &mut payload).instrument(span.clone()).await;
+    let _entered = span.enter();
+    let response = dispatched.unwrap_or_else(Failure::into_response);
+    if let Some(seen) = seen {
+        seen.answered(&api.gateway, &caller, &response);
+    }
     payload.linger();
-    // No path and no query: they hold identifiers and file names.
-    tracing::debug!(method = %parts.method, status = response.status().as_u16(), elapsed = ?began.elapsed(), "answered");
+    // No path and no query: they hold identifiers and file names. A method may be any word of the caller's.
+    tracing::debug!(status = response.status().as_u16(), elapsed = ?began.elapsed(), "answered");
     response
 }
 
 /// Every route's handler.
-async fn dispatch(api: &Api, parts: &Parts, payload: &mut Payload) -> Answer {
-    let route = route::route(&parts.method, parts.uri.path());
+async fn dispatch(
+    api: &Api,
+    parts: &Parts,
+    route: Result<Route, NoRoute>,
+    caller: &Arc<str>,
+    payload: &mut Payload,
+) -> Answer {
+    let (gateway, query) = (&api.gateway, Query::new(parts.uri.query()));
     match &route {
         Ok(Route::Liveness) => return Ok(standing("alive")),
         Ok(Route::Readiness) => {
             return api.gateway.ready().map(|()| standing("ready")).map_err(Failure::NotReady);
         }
+        // The page holds nothing; it asks its user for a key.
+        Ok(Route::Console(file)) => return console::file(file),
         _ => api.keys.admit(&parts.headers)?,
     }
     let (pool, prefix, operation) = match route {
         Err(NoRoute::Path) => return Err(Failure::NoRoute),
         Err(NoRoute::Method(allow)) => return Err(Failure::Method { allow }),
-        Ok(Route::Liveness | Route::Readiness) => unreachable!("answered above"),
+        Ok(Route::Liveness | Route::Readiness | Route::Console(_)) => unreachable!("answered above"),
         Ok(Route::Document) => return Ok(document()),
+        Ok(Route::Metrics) => return status::metrics(gateway),
+        Ok(Route::Pools) => return status::pools(gateway),
+        Ok(Route::Records(table)) => return records::list(gateway, table, None, query, &parts.headers).await,
+        Ok(Route::Sums) => return records::sums(gateway, None, query).await,
         Ok(Route::Pool { pool, prefix, operation }) => (pool, prefix, operation),
     };
     let pool = PoolName::new(&pool).ok().and_then(|name| api.gateway.pool(&name)).ok_or(Failure::NoPool)?;
-    let query = Query::new(parts.uri.query());
-    let call = Call { pool, prefix: &prefix, query, headers: &parts.headers, payload };
+    let call = Call { pool, caller, prefix: &prefix, query, headers: &parts.headers, payload };
     match operation {
         Operation::ExecuteOld => executions::execute(call, Shape::Old).await,
         Operation::Execute => executions::execute(call, Shape::Flat).await,
@@ -116,6 +144,11 @@ async fn dispatch(api: &Api, parts: &Parts, payload: &mut Payload) -> Answer {
         Operation::ManageList => sessions::manage_list(&call),
         Operation::ManageStop => sessions::stop(&call),
         Operation::Fork(identifier) => sessions::fork(call, &identifier).await,
+        Operation::Records(table) => {
+            records::list(gateway, table, Some(call.pool.name().as_str()), query, &parts.headers).await
+        }
+        Operation::Sums => records::sums(gateway, Some(call.pool.name().as_str()), query).await,
+        Operation::Health => status::pool(&call.pool),
     }
 }
 

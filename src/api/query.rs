@@ -56,12 +56,17 @@ impl<'a> Query<'a> {
     ///
     /// `+` is a space, as in every HTML form and in the service's framework: `requests` and `aiohttp` write a space so, and
     /// whoever means a plus and encodes at all writes `%2B`.
-    fn get(&self, key: &'static str) -> Result<Option<Cow<'a, str>>, Failure> {
+    pub(super) fn get(&self, key: &'static str) -> Result<Option<Cow<'a, str>>, Failure> {
         let pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let Some((_, raw)) = pairs.into_iter().find(|(k, _)| k.eq_ignore_ascii_case(key)) else {
             return Ok(None);
         };
         decode(raw).map(Some).ok_or_else(|| Failure::query(key, "is not UTF-8"))
+    }
+
+    /// All that it holds, as sent.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.0.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
     pub(super) fn identifier(&self) -> Result<Option<Identifier>, Failure> {

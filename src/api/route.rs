@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::records::Table;
+
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
@@ -15,6 +17,14 @@ pub(super) enum Route {
     Readiness,
     /// A document of `openapi/`.
     Document,
+    Metrics,
+    /// A file of the console.
+    Console(String),
+    Pools,
+    /// Records of all pools.
+    Records(Table),
+    /// Use of all pools, summed up.
+    Sums,
     Pool {
         pool: String,
         /// The path before the operation, as sent (normalised): links in answers start with it.
@@ -50,6 +60,10 @@ pub(super) enum Operation {
     ManageStop,
     /// `POST /sessions/{identifier}/fork`; the identifier as it stands in the path.
     Fork(String),
+    /// Records of this pool.
+    Records(Table),
+    Sums,
+    Health,
 }
 
 /// Why there is no route.
@@ -84,6 +98,11 @@ fn find(method: &Method, segments: &[&str]) -> Option<Route> {
         ("GET", ["livez"]) => Some(Route::Liveness),
         ("GET", ["readyz"]) => Some(Route::Readiness),
         ("GET", ["openapi.json"] | ["openapi", "sessions.json"]) => Some(Route::Document),
+        ("GET", ["metrics"]) => Some(Route::Metrics),
+        ("GET", ["console", file @ ..]) => Some(Route::Console(file.join("/"))),
+        ("GET", ["pools"]) => Some(Route::Pools),
+        ("GET", ["records", "usage", "sums"]) => Some(Route::Sums),
+        ("GET", ["records", table]) => Table::named(table).map(Route::Records),
         (_, ["pools", pool, rest @ ..]) => at_pool(pool, format!("/pools/{}", encode(pool)), method, rest),
         // Azure Resource Manager compares its own words without case.
         (_, [s, subscription, r, group, p, pool, rest @ ..])
@@ -133,6 +152,9 @@ fn operation(method: &str, segments: &[&str]) -> Option<Operation> {
         ("POST", [".management", "getSession"]) => Operation::ManageRead,
         ("POST", [".management", "listSessions"]) => Operation::ManageList,
         ("POST", [".management", "stopSession"]) => Operation::ManageStop,
+        ("GET", ["records", "usage", "sums"]) => Operation::Sums,
+        ("GET", ["records", table]) => Operation::Records(Table::named(table)?),
+        ("GET", ["health"]) => Operation::Health,
         _ => return None,
     })
 }
@@ -186,6 +208,10 @@ mod tests {
             ("POST", "/.management/getSession", ManageRead),
             ("POST", "/.management/listSessions", ManageList),
             ("POST", "/.management/stopSession", ManageStop),
+            ("GET", "/records/console", Records(Table::Console)),
+            ("GET", "/records/usage", Records(Table::Usage)),
+            ("GET", "/records/usage/sums", Sums),
+            ("GET", "/health", Health),
         ];
         for (method, path, operation) in table {
             assert_eq!(asked(method, path), Some(operation), "{method} {path}");
@@ -235,7 +261,9 @@ mod tests {
     fn what_is_not_in_the_table_is_no_route() {
         for path in [
             "/",
-            "/pools",
+            "/records",
+            "/records/secrets",
+            "/pools/p/records/sqlite_master",
             "/pools/p",
             "/pools/p/mcp/x",
             "/python/execute",

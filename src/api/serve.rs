@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::audit::Origin;
 use super::stream::Impatient;
 use crate::gateway::Gateway;
 
@@ -71,7 +72,9 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            (stream, place) = server.next(&listener) => drop(server.open.spawn(server.clone().connection(stream, place))),
+            (stream, origin, place) = server.next(&listener) => {
+                drop(server.open.spawn(server.clone().connection(stream, origin, place)));
+            }
         }
     }
     // Who connects now is refused by the system, rather than waiting in its queue.
@@ -92,11 +95,11 @@ struct Server {
 
 impl Server {
     /// The next connection, once there is a place for it.
-    async fn next(&self, listener: &TcpListener) -> (TcpStream, OwnedSemaphorePermit) {
+    async fn next(&self, listener: &TcpListener) -> (TcpStream, Origin, OwnedSemaphorePermit) {
         let place = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return (stream, place),
+                Ok((stream, peer)) => return (stream, Origin(peer.ip()), place),
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
                     // Out of descriptors or memory: it gets better only by waiting.
@@ -107,16 +110,17 @@ impl Server {
         }
     }
 
-    async fn connection(self, stream: TcpStream, _place: OwnedSemaphorePermit) {
+    async fn connection(self, stream: TcpStream, origin: Origin, _place: OwnedSemaphorePermit) {
         // Small answers must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(Impatient::new(stream, self.connections.write_timeout));
+        let service = self.router.layer(Extension(origin));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.connections.header_timeout)
             .max_buf_size(self.connections.header_bytes)
             .half_close(false)
-            .serve_connection(stream, TowerToHyperService::new(self.router));
+            .serve_connection(stream, TowerToHyperService::new(service));
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -25,6 +25,8 @@ struct Session<'a> {
     expire_at: String,
     expires_at: String,
     etag: &'a str,
+    /// Whether code runs in it now.
+    running: bool,
 }
 
 impl<'a> Session<'a> {
@@ -36,6 +38,7 @@ impl<'a> Session<'a> {
             expire_at: timestamp(view.expires_at),
             expires_at: timestamp(view.expires_at),
             etag: &view.etag,
+            running: view.running,
         }
     }
 }

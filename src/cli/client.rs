@@ -6,21 +6,35 @@ use serde::de::DeserializeOwned;
 
 use crate::config;
 
+/// A gateway.
+#[derive(Debug, Args)]
+pub(super) struct GatewayAddress {
+    /// The gateway.
+    #[arg(long, default_value_t = config::default_url())]
+    url: String,
+}
+
+impl GatewayAddress {
+    /// The URL of a route of the gateway.
+    pub(super) fn url(&self, route: &str) -> String {
+        format!("{}/{route}", self.url.trim_end_matches('/'))
+    }
+}
+
 /// A pool of a gateway.
 #[derive(Debug, Args)]
 pub(super) struct PoolAddress {
     /// The pool.
     #[arg(long, default_value = "python")]
     pool: String,
-    /// The gateway.
-    #[arg(long, default_value_t = config::default_url())]
-    url: String,
+    #[command(flatten)]
+    gateway: GatewayAddress,
 }
 
 impl PoolAddress {
     /// The URL of a route of the pool.
     pub(super) fn url(&self, route: &str) -> String {
-        format!("{}/pools/{}/{route}", self.url.trim_end_matches('/'), encode(&self.pool))
+        self.gateway.url(&format!("pools/{}/{route}", encode(&self.pool)))
     }
 }
 
@@ -36,6 +50,26 @@ pub(super) fn post<T: DeserializeOwned>(url: &str, body: serde_json::Value) -> R
         None => request,
     };
     Ok(successful(request.send_json(body)?)?.body_mut().read_json()?)
+}
+
+/// Posts no body, and reads nothing of the answer.
+pub(super) fn post_nothing(url: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let request = agent().post(url);
+    let request = match config::default_key() {
+        Some(key) => request.header("Authorization", format!("Bearer {key}")),
+        None => request,
+    };
+    successful(request.send_empty()?).map(drop)
+}
+
+/// Reads the JSON of a route.
+pub(super) fn get<T: DeserializeOwned>(url: &str) -> Result<T, Box<dyn std::error::Error>> {
+    let request = agent().get(url);
+    let request = match config::default_key() {
+        Some(key) => request.header("Authorization", format!("Bearer {key}")),
+        None => request,
+    };
+    Ok(successful(request.call()?)?.body_mut().with_config().limit(256 << 20).read_json()?)
 }
 
 pub(super) fn delete(url: &str) -> Result<(), Box<dyn std::error::Error>> {

@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::files::BlobStore;
 use crate::interpreter::{self, Built, Cache, Packages, Recipe};
 use crate::pool::{Pool, PoolSpecification};
+use crate::records::Records;
 use crate::sandbox::wasm::{self, Engine, EngineSettings, Image, Workers};
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -39,7 +40,12 @@ struct Loaded {
 }
 
 /// Opens all pools. Builds what is needed for that: of each interpreter the first edition at most.
-pub(super) fn open_pools(settings: &Settings, blobs: &BlobStore, workers: &Workers) -> Result<Opened, Failed> {
+pub(super) fn open_pools(
+    settings: &Settings,
+    blobs: &BlobStore,
+    workers: &Workers,
+    records: &Records,
+) -> Result<Opened, Failed> {
     let mut opened = Opened { pools: Vec::new(), cache: Cache::new(settings.cache_dir.clone()), upgrades: Vec::new() };
     let mut groups: BTreeMap<Sharing, Vec<&PoolSpecification>> = BTreeMap::new();
     for pool in &settings.pools {
@@ -52,7 +58,7 @@ pub(super) fn open_pools(settings: &Settings, blobs: &BlobStore, workers: &Worke
         let (recipe, loaded) = first(&opened.cache, &engine, &editions)?;
         let open = |specification: &&PoolSpecification| {
             let (image, packages) = (loaded.image.clone(), loaded.packages.clone());
-            Pool::open((*specification).clone(), image, packages, blobs.clone(), workers.clone())
+            Pool::open((*specification).clone(), image, packages, blobs.clone(), workers.clone(), records)
         };
         let pools: Vec<_> = specifications.iter().map(open).collect();
         opened.pools.extend(pools.iter().cloned());

@@ -2,14 +2,20 @@
 
 mod client;
 mod exec;
+mod health;
 mod images;
 mod interpreter;
+mod pool;
+mod records;
 mod serve;
 mod session;
+mod standing;
+mod table;
+mod top;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Runs untrusted code in a sandbox per session identifier.
 #[derive(Debug, Parser)]
@@ -28,6 +34,17 @@ enum Verb {
     /// Sessions of a gateway.
     #[command(subcommand)]
     Session(session::Session),
+    /// Pools of a gateway.
+    #[command(subcommand)]
+    Pool(pool::Pool),
+    /// How the pools of a gateway stand, live.
+    Top(top::Top),
+    /// What sessions wrote, and what happened to sessions and pools.
+    Logs(records::Logs),
+    /// Who asked what of a gateway, and how it ended.
+    Audit(records::Audit),
+    /// What was used, summed up.
+    Usage(records::Usage),
     /// Build interpreters, or list them.
     #[command(subcommand)]
     Interpreter(interpreter::Interpreter),
@@ -40,6 +57,11 @@ impl Command {
             Verb::Serve(serve) => serve.run(),
             Verb::Exec(exec) => exec.run(),
             Verb::Session(session) => session.run(),
+            Verb::Pool(pool) => pool.run(),
+            Verb::Top(top) => top.run(),
+            Verb::Logs(logs) => logs.run(),
+            Verb::Audit(audit) => audit.run(),
+            Verb::Usage(usage) => usage.run(),
             Verb::Interpreter(interpreter) => interpreter.run(),
         };
         done.unwrap_or_else(|error| {
@@ -47,6 +69,16 @@ impl Command {
             ExitCode::from(2)
         })
     }
+}
+
+/// How a command shows what it found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For scripts: a JSON object a line.
+    Json,
 }
 
 /// An error with its causes, once each.

@@ -13,6 +13,7 @@ use crate::api::serve::Connections;
 use crate::config::Settings;
 use crate::files::BlobStore;
 use crate::gateway::{Access, Gateway};
+use crate::records::Records;
 use crate::sandbox::wasm::Workers;
 use crate::{api, shutdown, telemetry};
 
@@ -38,10 +39,11 @@ impl Serve {
         telemetry::start(&settings.log, settings.log_format);
         let blobs = BlobStore::new(settings.data_dir.join("blobs"), BlobStore::DEFAULT_THRESHOLD_BYTES);
         let workers = Workers::start(settings.guest_threads())?;
-        let opened =
-            images::open_pools(&settings, &blobs, &workers).map_err(|error| error as Box<dyn std::error::Error>)?;
+        let records = Records::open(&settings.data_dir, &settings.records)?;
+        let opened = images::open_pools(&settings, &blobs, &workers, &records)
+            .map_err(|error| error as Box<dyn std::error::Error>)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
-        runtime.block_on(serve(settings, opened))?;
+        runtime.block_on(serve(settings, opened, records))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -55,10 +57,11 @@ impl Serve {
     }
 }
 
-async fn serve(settings: Settings, opened: Opened) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(settings: Settings, opened: Opened, records: Records) -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let gateway = Gateway::new(opened.pools.clone(), Access { keys: settings.keys.clone() });
+    let gateway = Gateway::new(opened.pools.clone(), Access { keys: settings.keys.clone() }, records.clone());
+    let signalled = shutdown::signalled()?;
     println!("listening on http://{address}");
     std::io::stdout().flush()?;
     opened.upgrade()?;
@@ -66,15 +69,15 @@ async fn serve(settings: Settings, opened: Opened) -> Result<(), Box<dyn std::er
     let draining = {
         let gateway = gateway.clone();
         async move {
-            if let Err(error) = shutdown::signalled().await {
-                tracing::error!(%error, "signals cannot be listened for; shutting down");
-            }
+            signalled.await;
             gateway.drain(grace).await;
         }
     };
     if !api::serve::serve(listener, gateway, Connections::default(), draining).await {
         tracing::warn!("some connections did not end within the grace period");
     }
+    // The calls that were answered last.
+    records.settle().await;
     Ok(())
 }
 

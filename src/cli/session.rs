@@ -1,17 +1,51 @@
-//! `sandpool session fork`.
+//! `sandpool session list|show|stop|fork`.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::Done;
 use super::client::{self, PoolAddress};
+use super::table::{self, cell};
+use super::{Done, OutputFormat};
 
 #[derive(Debug, Subcommand)]
 pub enum Session {
+    /// List the sessions of a pool, oldest first.
+    List(List),
+    /// Show one session.
+    Show(Show),
+    /// End a session; what runs in it is interrupted.
+    Stop(Stop),
     /// Make sessions that begin as another is now.
     Fork(Fork),
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    gateway: PoolAddress,
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The session.
+    session: String,
+    #[command(flatten)]
+    gateway: PoolAddress,
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// The session.
+    session: String,
+    #[command(flatten)]
+    gateway: PoolAddress,
 }
 
 #[derive(Debug, Args)]
@@ -23,6 +57,13 @@ pub struct Fork {
     children: Vec<String>,
     #[command(flatten)]
     gateway: PoolAddress,
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    sessions: Vec<Value>,
+    #[serde(rename = "nextLink")]
+    next_link: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,8 +79,54 @@ struct Made {
 impl Session {
     pub fn run(self) -> Done {
         match self {
+            Self::List(list) => list.run(),
+            Self::Show(show) => show.run(),
+            Self::Stop(stop) => stop.run(),
             Self::Fork(fork) => fork.run(),
         }
+    }
+}
+
+impl List {
+    fn run(self) -> Done {
+        let mut sessions = Vec::new();
+        loop {
+            let page: Page = client::get(&self.gateway.url(&format!("listSessions?skip={}", sessions.len())))?;
+            sessions.extend(page.sessions);
+            // Counted, not followed: the link names the host as the gateway sees it.
+            if page.next_link.is_none() {
+                break;
+            }
+        }
+        if self.output == OutputFormat::Json {
+            sessions.iter().for_each(|session| println!("{session}"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let columns = ["identifier", "running", "createdAt", "lastAccessedAt", "expiresAt"];
+        let rows: Vec<_> = sessions.iter().map(|session| columns.map(|name| cell(&session[name])).to_vec()).collect();
+        table::print(&["SESSION", "RUNNING", "CREATED", "LAST USED", "ENDS"], &rows);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Show {
+    fn run(self) -> Done {
+        let session: Value = client::get(&self.gateway.url(&of("session", &self.session)))?;
+        if self.output == OutputFormat::Json {
+            println!("{session}");
+        } else {
+            for (name, value) in session.as_object().into_iter().flatten() {
+                println!("{name:16} {}", cell(value));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Stop {
+    fn run(self) -> Done {
+        client::post_nothing(&self.gateway.url(&of(".management/stopSession", &self.session)))?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -52,4 +139,8 @@ impl Fork {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn of(route: &str, session: &str) -> String {
+    format!("{route}?identifier={}", client::encode(session))
 }

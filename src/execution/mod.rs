@@ -1,5 +1,6 @@
 //! One execution: its request, its outcome, and the one way it runs.
 
+mod record;
 pub mod registry;
 pub mod run;
 
@@ -27,6 +28,8 @@ pub struct ExecutionRequest {
     pub limits: RequestedLimits,
     /// The caller takes the events as they come.
     pub followed: bool,
+    /// Who asked, for the records; see `records::Audit`.
+    pub caller: Option<Arc<str>>,
 }
 
 /// Limits that a request asks for. They lower the pool's and never raise them.

@@ -1,11 +1,13 @@
 //! The story of one execution: lease, run, settle, answer. There is one way, and every caller takes it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug_span};
 
+use super::record::Story;
 use super::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Outcome, RequestedLimits, Status};
 use crate::egress::Calls;
 use crate::pool::{LeaseError, Pool, PoolLimits, SnapshotPolicy};
@@ -18,7 +20,9 @@ pub struct Admitted {
     pub identifier: Identifier,
     pub output: Arc<Output>,
     pub created_at: OffsetDateTime,
-    code: String,
+    pub(super) admitted_at: Instant,
+    pub(super) caller: Option<Arc<str>>,
+    pub(super) code: String,
     limits: Limits,
 }
 
@@ -36,11 +40,14 @@ pub fn admit(pool: &Pool, request: ExecutionRequest) -> Result<Admitted, Executi
     let stream_chars =
         request.limits.stream_chars.map_or(usize::MAX, |chars| usize::try_from(chars).unwrap_or(usize::MAX));
     let output = Output::new(limits.output_bytes).with_stream_cap(stream_chars);
+    let output = if pool.records().keeps_console() { output.transcribed() } else { output };
     Ok(Admitted {
         id: request.id.unwrap_or_else(ExecutionId::random),
         identifier: request.identifier,
         output: Arc::new(if request.followed { output.followed() } else { output }),
         created_at: OffsetDateTime::now_utc(),
+        admitted_at: Instant::now(),
+        caller: request.caller,
         code,
         limits,
     })
@@ -81,8 +88,9 @@ pub async fn run(
     stop: CancellationToken,
     started: impl FnOnce(),
 ) -> Result<Execution, ExecutionError> {
-    let Admitted { id, identifier, output, created_at, code, limits } = admitted;
-    let mut lease = match pool.lease(&identifier, &stop).await {
+    let mut story = Story::of(pool, &admitted);
+    let Admitted { id, identifier, output, created_at, code, limits, .. } = admitted;
+    let mut lease = match pool.lease(&identifier, &stop).instrument(debug_span!("lease")).await {
         Ok(lease) => lease,
         Err(LeaseError::Stopped) => return Ok(stopped(id, identifier, output, created_at)),
         Err(error) => return Err(error.into()),
@@ -94,7 +102,10 @@ pub async fn run(
         lease.keep_checkpoint();
     }
     let before = tree.mark();
-    let report = pool.sandbox(&mut lease).await?.run(&code, limits, output.clone(), stop).await;
+    let sandbox = pool.sandbox(&mut lease).instrument(debug_span!("sandbox")).await?;
+    story.allocated(created);
+    let report = sandbox.run(&code, limits, output.clone(), stop).instrument(debug_span!("run")).await;
+    lease.note_memory(report.usage.memory_bytes);
     if report.alive {
         lease.count_execution();
         if keeps {
@@ -105,6 +116,7 @@ pub async fn run(
     // What was undone is not told of.
     let files = if settled == Settled::RolledBack { Vec::new() } else { tree.changes_since(before) };
     let outcome = outcome(&output, report, files, created, settled);
+    story.ended(&outcome, &output);
     Ok(Execution { id, identifier, status: Status::Done(Arc::new(outcome)), created_at, output })
 }
 

@@ -15,6 +15,7 @@ pub use specification::{InvalidSpecification, PoolLimits, PoolSpecification, Sna
 use crate::egress::Egress;
 use crate::files::{BlobStore, Tree};
 use crate::interpreter::Packages;
+use crate::records::{Census, Level, PoolRecords, Records};
 use crate::sandbox::SandboxError;
 use crate::sandbox::wasm::{Image, WasmSandbox, Workers};
 use crate::session::{
@@ -54,6 +55,7 @@ pub struct Pool {
     directory: Arc<Directory>,
     workers: Workers,
     egress: Arc<Egress>,
+    records: PoolRecords,
 }
 
 /// What new sessions start from. Those that exist keep the image that they started from.
@@ -71,20 +73,26 @@ impl Pool {
         packages: Arc<Packages>,
         blobs: BlobStore,
         workers: Workers,
+        records: &Records,
     ) -> Arc<Self> {
-        let directory = Arc::new(Directory::new(specification.max_concurrent_sessions, specification.cooldown()));
+        let records = records.pool(specification.name.as_str(), &specification.tags, specification.console_log);
+        let (limit, cooldown) = (specification.max_concurrent_sessions, specification.cooldown());
+        let directory = Arc::new(Directory::new(limit, cooldown, records.clone()));
         let egress = Egress::new(specification.egress.clone());
-        let supply = Supply::start(&specification, image, packages, &blobs, &workers, &egress);
+        let supply = Supply::start(&specification, image, packages, &blobs, &workers, &egress, &records);
         let supply = RwLock::new(Arc::new(supply));
-        Arc::new(Self { specification, supply, blobs, directory, workers, egress })
+        records.event(Level::Informational, "PoolOpened", format!("opened, with {}", specification.interpreter));
+        Arc::new(Self { specification, supply, blobs, directory, workers, egress, records })
     }
 
     /// New sessions start from `image` from now on. It belongs to the same engine as the one before.
     pub fn replace_image(&self, image: Arc<Image>, packages: Arc<Packages>) {
         // First, so that the slots of the old ready sandboxes are free for the new ones.
         self.supply().ready.close();
-        let new = Supply::start(&self.specification, image, packages, &self.blobs, &self.workers, &self.egress);
+        let (blobs, workers, egress, records) = (&self.blobs, &self.workers, &self.egress, &self.records);
+        let new = Supply::start(&self.specification, image, packages, blobs, workers, egress, records);
         *self.supply.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        records.event(Level::Informational, "ImageReplaced", "new sessions start from another image");
     }
 
     fn supply(&self) -> Arc<Supply> {
@@ -131,7 +139,7 @@ impl Pool {
     pub async fn sandbox<'a>(&self, lease: &'a mut Lease) -> Result<&'a mut WasmSandbox, SandboxError> {
         let made = match lease.sandbox().take() {
             Some(made) => made,
-            None => self.make_sandbox(lease).await?,
+            None => self.make_sandbox(lease).await.inspect_err(|_| self.records.failed_start())?,
         };
         Ok(lease.sandbox().insert(made))
     }
@@ -210,7 +218,21 @@ impl Pool {
     /// Ends everything.
     pub fn close(&self) {
         self.supply().ready.close();
-        self.drop_elsewhere(self.directory.end_all());
+        let ended = self.directory.end_all();
+        let log = format!("closed, and {} sessions with it", ended.len());
+        self.records.event(Level::Informational, "PoolClosed", log);
+        self.drop_elsewhere(ended);
+    }
+
+    /// Where what happens in it is written down.
+    pub fn records(&self) -> &PoolRecords {
+        &self.records
+    }
+
+    /// What it has now.
+    pub fn census(&self) -> Census {
+        let (ready, wanted) = (self.supply().ready.len(), self.specification.ready_session_instances);
+        Census { ready, pending: wanted.saturating_sub(ready), ..self.directory.census() }
     }
 
     fn find(&self, identifier: &Identifier) -> Option<Arc<Session>> {
@@ -254,9 +276,16 @@ impl Supply {
         blobs: &BlobStore,
         workers: &Workers,
         egress: &Arc<Egress>,
+        records: &PoolRecords,
     ) -> Self {
         let limits = specification.session_limits();
-        let maker = ready::Maker { image: image.clone(), blobs: blobs.clone(), limits, egress: egress.clone() };
+        let maker = ready::Maker {
+            image: image.clone(),
+            blobs: blobs.clone(),
+            limits,
+            egress: egress.clone(),
+            records: records.clone(),
+        };
         let ready = ReadySandboxes::start(maker, specification.ready_session_instances, workers);
         Self { image, packages, ready }
     }

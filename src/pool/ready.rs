@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::egress::Egress;
 use crate::files::{BlobStore, Tree};
+use crate::records::PoolRecords;
 use crate::sandbox::SandboxError;
 use crate::sandbox::limits::SessionLimits;
 use crate::sandbox::wasm::{Image, WasmSandbox, Workers};
@@ -25,6 +26,7 @@ pub struct Maker {
     pub blobs: BlobStore,
     pub limits: SessionLimits,
     pub egress: Arc<Egress>,
+    pub records: PoolRecords,
 }
 
 impl Maker {
@@ -64,6 +66,10 @@ impl ReadySandboxes {
         sandbox
     }
 
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Makes no more, and drops those that are ready.
     pub fn close(&self) {
         self.closed.cancel();
@@ -92,6 +98,7 @@ impl ReadySandboxes {
                 Ok(sandbox) => self.put(sandbox),
                 Err(error) => {
                     tracing::warn!(%error, cause = ?error.source, "a ready sandbox could not be made");
+                    maker.records.failed_start();
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }

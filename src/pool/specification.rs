@@ -1,5 +1,6 @@
 //! What a pool offers: its interpreter, how many sessions it holds, and what each may use.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,12 @@ pub struct PoolSpecification {
     /// What code may ask of the outside. Nothing by default.
     #[serde(default)]
     pub egress: EgressPolicy,
+    /// Whom its use is charged to, in words of the operator's.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Whether what its sessions write is kept in the records.
+    #[serde(default = "defaults::console_log")]
+    pub console_log: bool,
 }
 
 /// When a pool takes snapshots of its sessions by itself.
@@ -120,6 +127,9 @@ mod defaults {
     pub const fn queue_length() -> usize {
         16
     }
+    pub const fn console_log() -> bool {
+        true
+    }
 }
 
 /// A setting that makes no sense.
@@ -150,6 +160,8 @@ impl PoolSpecification {
             snapshot: SnapshotPolicy::default(),
             limits: PoolLimits::default(),
             egress: EgressPolicy::default(),
+            tags: BTreeMap::new(),
+            console_log: defaults::console_log(),
         }
     }
 
@@ -178,8 +190,17 @@ impl PoolSpecification {
         ]
         .into_iter()
         .flatten()
+        .chain(self.tags_problem())
         .chain(self.egress.problems().into_iter().map(|(setting, problem)| self.problem(setting, problem)))
         .collect()
+    }
+
+    /// The hosted platform's limits of tags.
+    fn tags_problem(&self) -> Option<InvalidSpecification> {
+        let fits = |(name, value): (&String, &String)| (1..=512).contains(&name.len()) && value.len() <= 256;
+        let fine = self.tags.len() <= 50 && self.tags.iter().all(fits);
+        let problem = "must be at most 50, with names of 1 to 512 bytes and values of at most 256";
+        (!fine).then(|| self.problem("tags", problem.into()))
     }
 
     fn problem(&self, setting: &'static str, problem: String) -> InvalidSpecification {

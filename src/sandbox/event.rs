@@ -44,3 +44,13 @@ pub struct GuestError {
     pub value: String,
     pub traceback: Vec<String>,
 }
+
+impl GuestError {
+    /// As a terminal shows it.
+    pub fn shown(&self) -> String {
+        if self.traceback.is_empty() {
+            return format!("{}: {}\n", self.name, self.value);
+        }
+        self.traceback.iter().map(|line| format!("{}\n", line.trim_end_matches('\n'))).collect()
+    }
+}

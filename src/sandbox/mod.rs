@@ -6,11 +6,13 @@
 pub mod event;
 pub mod limits;
 pub mod output;
+mod transcript;
 pub mod wasm;
 
 pub use event::{Display, Event, GuestError, MimeBundle};
 pub use limits::Limits;
 pub use output::Output;
+pub use transcript::Written;
 
 use std::time::Duration;
 

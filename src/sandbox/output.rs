@@ -2,11 +2,12 @@
 //!
 //! It does not know where the bytes come from; the cap is counted here, because here is the memory that it protects.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::event::{Display, Event, GuestError};
+use super::transcript::{Transcript, Written};
 
 /// Bytes that an error event may use beyond the cap: an answer without its error would tell nothing.
 const ERROR_ALLOWANCE_BYTES: u64 = 64 * 1024;
@@ -20,6 +21,8 @@ pub struct Output {
     kept: Mutex<Kept>,
     /// Told of every event, where somebody follows.
     more: Option<Notify>,
+    /// What a terminal would have shown, where somebody keeps that.
+    transcript: Option<Mutex<Transcript>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +48,7 @@ pub enum Stream {
 impl Output {
     /// Keeps at most `cap_bytes` bytes of events (and an error beyond them).
     pub fn new(cap_bytes: u64) -> Self {
-        Self { cap_bytes, stream_cap: usize::MAX, kept: Mutex::default(), more: None }
+        Self { cap_bytes, stream_cap: usize::MAX, kept: Mutex::default(), more: None, transcript: None }
     }
 
     /// For somebody who takes the events as they come: nothing that was given out can be changed, so what clears or
@@ -53,6 +56,23 @@ impl Output {
     pub fn followed(mut self) -> Self {
         self.more = Some(Notify::new());
         self
+    }
+
+    /// Keeps a transcript as well: nothing that is cleared, taken or cut for an answer is missing from it.
+    pub fn transcribed(mut self) -> Self {
+        self.transcript = Some(Mutex::default());
+        self
+    }
+
+    /// Takes the transcript out; empty where none is kept.
+    pub fn take_transcript(&self) -> Vec<Written> {
+        self.transcript.as_ref().map(|transcript| lock(transcript).take()).unwrap_or_default()
+    }
+
+    fn transcribe(&self, stream: Stream, text: &str) {
+        if let Some(transcript) = &self.transcript {
+            lock(transcript).append(stream, text);
+        }
     }
 
     /// Waits until something was emitted since the last wait. For ever where nobody follows.
@@ -79,14 +99,19 @@ impl Output {
         kept.bytes += taken as u64;
         kept.dropped_bytes += (bytes.len() - taken) as u64;
         if taken > 0 {
-            kept.append(stream, &String::from_utf8_lossy(&bytes[..taken]));
+            let text = String::from_utf8_lossy(&bytes[..taken]);
+            kept.append(stream, &text);
             drop(kept);
+            self.transcribe(stream, &text);
             self.tell();
         }
     }
 
     /// Appends a rich event of `size_bytes`, or drops it whole when it does not fit.
     pub fn rich(&self, event: Event, size_bytes: u64) {
+        if let Event::Error(error) = &event {
+            self.transcribe(Stream::Stderr, &error.shown());
+        }
         let allowance = if matches!(event, Event::Error(_)) { ERROR_ALLOWANCE_BYTES } else { 0 };
         let mut kept = self.lock();
         if kept.bytes + size_bytes > self.cap_bytes + allowance {
@@ -118,6 +143,7 @@ impl Output {
 
     /// An error of ours about the run, as if the guest had raised it.
     pub fn error(&self, error: GuestError) {
+        self.transcribe(Stream::Stderr, &error.shown());
         self.lock().push(Event::Error(error));
         self.tell();
     }
@@ -151,9 +177,13 @@ impl Output {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        lock(&self.kept)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kept {

@@ -9,12 +9,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::state::Event;
 use super::{Identifier, Parts, Session, SessionPage, SessionView};
+use crate::records::{Census, Ended, Made, PoolRecords};
+
+/// A session is reaped within a second or two of its end; one that is there so much later is stuck.
+const OVERDUE: Duration = Duration::from_secs(10);
 
 /// The sessions of one pool.
 pub struct Directory {
     sessions: Mutex<Sessions>,
     permits: Arc<Semaphore>,
     cooldown: Duration,
+    records: PoolRecords,
 }
 
 #[derive(Default)]
@@ -39,8 +44,12 @@ pub enum NotAdded {
 
 impl Directory {
     /// Holds at most `limit` sessions, each ending `cooldown` after its last use.
-    pub fn new(limit: usize, cooldown: Duration) -> Self {
-        Self { sessions: Mutex::default(), permits: Arc::new(Semaphore::new(limit)), cooldown }
+    pub fn new(limit: usize, cooldown: Duration, records: PoolRecords) -> Self {
+        Self { sessions: Mutex::default(), permits: Arc::new(Semaphore::new(limit)), cooldown, records }
+    }
+
+    pub(super) fn records(&self) -> &PoolRecords {
+        &self.records
     }
 
     /// The session of `identifier`, and whether it was made now.
@@ -56,7 +65,12 @@ impl Directory {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return Err(Full { retry_after: sessions.first_expiry(self.cooldown) });
         };
-        Ok((sessions.add(identifier, parts(), self.cooldown, permit), true))
+        let parts = parts();
+        let made = if parts.sandbox.is_some() { Made::Ready } else { Made::OnDemand };
+        let session = sessions.add(identifier, parts, self.cooldown, permit);
+        drop(sessions);
+        self.records.session_made(identifier.as_str(), made);
+        Ok((session, true))
     }
 
     /// Makes a session of each identifier: all of them, or none.
@@ -76,7 +90,10 @@ impl Directory {
             let permit = permits.split(1).expect("there is one for each");
             sessions.add(identifier, parts(), self.cooldown, permit).view()
         };
-        Ok(identifiers.iter().map(&mut add).collect())
+        let added = identifiers.iter().map(&mut add).collect();
+        drop(sessions);
+        identifiers.iter().for_each(|identifier| self.records.session_made(identifier.as_str(), Made::Forked));
+        Ok(added)
     }
 
     /// The session of `identifier`, made when there is none.
@@ -103,6 +120,7 @@ impl Directory {
     pub fn end(&self, identifier: &Identifier) -> Option<Arc<Session>> {
         let session = self.lock().by_identifier.remove(identifier)?;
         session.end();
+        self.ended(&session, Ended::Stopped);
         Some(session)
     }
 
@@ -117,14 +135,44 @@ impl Directory {
             }
             ended.is_ok()
         };
-        sessions.by_identifier.extract_if(|_, session| due(session)).map(|(_, session)| session).collect()
+        let ended: Vec<_> =
+            sessions.by_identifier.extract_if(|_, session| due(session)).map(|(_, session)| session).collect();
+        drop(sessions);
+        ended.iter().for_each(|session| self.ended(session, Ended::Expired));
+        ended
     }
 
     /// Ends all sessions.
     pub fn end_all(&self) -> Vec<Arc<Session>> {
         let ended: Vec<_> = self.lock().by_identifier.drain().map(|(_, session)| session).collect();
-        ended.iter().for_each(|session| session.end());
+        for session in &ended {
+            session.end();
+            self.ended(session, Ended::Closed);
+        }
         ended
+    }
+
+    /// Records the end of a session that was taken out.
+    pub(super) fn ended(&self, session: &Session, why: Ended) {
+        let (allocated, busy) = (session.made_at.elapsed(), session.record().busy());
+        self.records.session_ended(session.identifier.as_str(), why, allocated, busy);
+    }
+
+    /// Counts the sessions; what stands ready is not known here.
+    pub fn census(&self) -> Census {
+        let all: Vec<_> = self.lock().by_identifier.values().cloned().collect();
+        let late = Instant::now().checked_sub(OVERDUE);
+        let mut census = Census { sessions: all.len(), ..Census::default() };
+        for session in all {
+            let record = session.record();
+            census.waiting += record.waiting;
+            census.memory_bytes += record.memory_bytes;
+            match record.state.expires_at() {
+                Some(expiry) => census.overdue += usize::from(late.is_some_and(|late| expiry < late)),
+                None => census.running += 1,
+            }
+        }
+        census
     }
 
     /// `top` sessions after the first `skip`, ordered by creation.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::state::{Event, State};
 use super::{Directory, Full, Identifier, Parts, Session};
 use crate::files::Tree;
+use crate::records::Ended;
 use crate::sandbox::wasm::{Image, WasmSandbox};
 use crate::snapshot::Snapshot;
 
@@ -76,6 +77,7 @@ impl Directory {
                 };
                 record.state = state;
                 record.used();
+                record.leased_at = Some(std::time::Instant::now());
                 record.stop = own_stop.clone();
             }
             return Ok(Lease { session, directory: self.clone(), sandbox, created, stop: own_stop, settled: false });
@@ -144,7 +146,10 @@ impl Lease {
         let (tree, executions) = (record.tree.clone(), record.executions);
         let (origin, last) = (record.origin.clone(), record.checkpoint.clone());
         drop(record);
-        Snapshot::take(&self.session.image, self.sandbox.as_ref(), &tree, executions, origin.or(last).as_deref())
+        let last = origin.or(last);
+        let snapshot = Snapshot::take(&self.session.image, self.sandbox.as_ref(), &tree, executions, last.as_deref());
+        self.directory.records().snapshot_taken(snapshot.memory_bytes());
+        snapshot
     }
 
     /// Keeps the session as it is now: a later execution that breaks it rolls back to this.
@@ -173,9 +178,15 @@ impl Lease {
         self.session.record().executions += 1;
     }
 
+    /// Keeps in mind how much memory the guest has now.
+    pub fn note_memory(&mut self, bytes: u64) {
+        self.session.record().memory_bytes = bytes;
+    }
+
     /// Gives the session back after a run that left the guest `alive` or broken.
     pub fn settle(mut self, alive: bool) -> Settled {
         self.settled = true;
+        self.session.record().given_back();
         let rolled_back = !alive && self.roll_back();
         let event = if alive || rolled_back { Event::Settle } else { Event::Poison };
         let lives = matches!(self.session.apply(event), Ok(State::Idle { .. }));
@@ -183,7 +194,11 @@ impl Lease {
             self.discard();
             return Settled::Ended;
         }
-        if rolled_back { Settled::RolledBack } else { Settled::Lives }
+        if rolled_back {
+            self.directory.records().session_rolled_back(self.session.identifier.as_str());
+            return Settled::RolledBack;
+        }
+        Settled::Lives
     }
 
     /// Puts the checkpoint in the place of a broken guest and its files.
@@ -198,7 +213,10 @@ impl Lease {
     }
 
     fn discard(&mut self) {
-        self.directory.forget(&self.session);
+        // Not there any more: somebody ended it, which is recorded.
+        if self.directory.forget(&self.session).is_some() {
+            self.directory.ended(&self.session, Ended::Broken);
+        }
         *self.sandbox = None;
     }
 }

@@ -36,6 +36,7 @@ pub struct Session {
     record: Mutex<Record>,
     cooldown: Duration,
     created_at: OffsetDateTime,
+    made_at: Instant,
     /// Its number among the sessions of its pool, by creation.
     number: u64,
     /// A session of the pool's maximum. Last, so that it is given back when the sandbox is gone.
@@ -54,6 +55,11 @@ struct Record {
     waiting: usize,
     last_accessed_at: OffsetDateTime,
     uses: u64,
+    /// Time that code ran, up to the last lease; and since when the present one has it.
+    busy: Duration,
+    leased_at: Option<Instant>,
+    /// Linear memory after the last execution.
+    memory_bytes: u64,
     /// Interrupts the execution that has the lease.
     stop: CancellationToken,
 }
@@ -80,10 +86,14 @@ impl Session {
                 waiting: 0,
                 last_accessed_at: now,
                 uses: 0,
+                busy: Duration::ZERO,
+                leased_at: None,
+                memory_bytes: 0,
                 stop: CancellationToken::new(),
             }),
             cooldown,
             created_at: now,
+            made_at: Instant::now(),
             number,
             _permit: permit,
         }
@@ -130,6 +140,17 @@ impl Record {
     fn used(&mut self) {
         self.last_accessed_at = OffsetDateTime::now_utc();
         self.uses += 1;
+    }
+
+    /// Time that code ran, up to now.
+    fn busy(&self) -> Duration {
+        self.busy + self.leased_at.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// No execution has it any more.
+    fn given_back(&mut self) {
+        self.busy = self.busy();
+        self.leased_at = None;
     }
 }
 

@@ -59,12 +59,22 @@ impl Gateway {
 
     /// The same, with further environment variables.
     pub fn with_environment(settings: &str, environment: &[(&str, &Path)]) -> Self {
+        Self::run(settings, environment, None)
+    }
+
+    /// A gateway on data that another one has left there.
+    pub fn on_data(settings: &str, data_dir: &Path) -> Self {
+        Self::run(settings, &[], Some(data_dir))
+    }
+
+    fn run(settings: &str, environment: &[(&str, &Path)], data_dir: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().expect("the machine has room for temporary files");
+        let own = folder.path().join("data");
         let file = folder.path().join("sandpool.toml");
         std::fs::write(&file, settings).expect("the folder is ours");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandpool"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
-        command.arg("--data-dir").arg(folder.path().join("data"));
+        command.arg("--data-dir").arg(data_dir.unwrap_or(&own));
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(command);
@@ -103,6 +113,12 @@ impl Gateway {
     /// Asks it to drain (SIGTERM), without waiting.
     pub fn terminate(&self) {
         self.signal(libc::SIGTERM);
+    }
+
+    /// Ends it as a crash would (SIGKILL).
+    pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
+        self.wait();
     }
 
     /// Waits for its end.

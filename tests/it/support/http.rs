@@ -9,6 +9,7 @@ use sandpool::api::serve::{Connections, serve};
 use sandpool::gateway::{Access, Gateway};
 use sandpool::interpreter::{Package, Packages};
 use sandpool::pool::{Pool, PoolName, PoolSpecification};
+use sandpool::records::{Records, RecordsSettings};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +24,7 @@ pub struct Running {
     pub stop: CancellationToken,
     pub served: tokio::task::JoinHandle<bool>,
     _stops: DropGuard,
+    _folder: tempfile::TempDir,
 }
 
 /// A gateway that everybody may call.
@@ -45,14 +47,16 @@ pub async fn gateway_with(
     let packages = Arc::new(Packages { runtime, packages: Vec::new() });
     // Making the image runs a runtime of its own.
     let image = tokio::task::spawn_blocking(guests::image).await.expect("an image");
-    let pool = Pool::open(specification, image, packages, guests::blobs(), guests::workers().clone());
-    let gateway = Gateway::new(vec![pool], access);
+    let folder = tempfile::tempdir().expect("a folder");
+    let records = Records::open(folder.path(), &RecordsSettings::default()).expect("records");
+    let pool = Pool::open(specification, image, packages, guests::blobs(), guests::workers().clone(), &records);
+    let gateway = Gateway::new(vec![pool], access, records);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
     let served = tokio::spawn(serve(listener, gateway.clone(), connections, stopped));
-    Running { address, gateway, stop: stop.clone(), served, _stops: stop.drop_guard() }
+    Running { address, gateway, stop: stop.clone(), served, _stops: stop.drop_guard(), _folder: folder }
 }
 
 /// An answer, checked.

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod browser;
 pub mod gateway;
 pub mod guests;
 pub mod http;

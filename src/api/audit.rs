@@ -1,0 +1,106 @@
+//! What a call leaves in the audit log: who, what, when, from where, and how it ended.
+//!
+//! It looks at method, path, query and status alone, and writes no word of the caller's: a session becomes a pseudonym, a pool
+//! is one that exists, an operation is one of ours.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{Response, StatusCode};
+use time::OffsetDateTime;
+
+use super::error::ERROR_CODE;
+use super::query::Query;
+use super::route::{NoRoute, Operation, Route};
+use crate::gateway::Gateway;
+use crate::pool::PoolName;
+use crate::records::{Audit, PoolRecords, Pseudonym};
+
+/// The address that a connection came from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin(pub IpAddr);
+
+/// A call under way, as the audit log sees it.
+pub(super) struct Seen {
+    at: OffsetDateTime,
+    began: Instant,
+    operation: &'static str,
+    pool: Option<PoolRecords>,
+    session: Option<Pseudonym>,
+    origin: Option<IpAddr>,
+}
+
+impl Seen {
+    /// None for what asks nothing of anybody: probes and the page itself.
+    pub(super) fn of(gateway: &Gateway, route: &Result<Route, NoRoute>, parts: &Parts) -> Option<Self> {
+        let (operation, pool, session) = match route {
+            Ok(Route::Liveness | Route::Readiness | Route::Document | Route::Metrics | Route::Console(_)) => {
+                return None;
+            }
+            Ok(Route::Pools) => ("ListPools", None, None),
+            Ok(Route::Records(_)) => ("ReadRecords", None, None),
+            Ok(Route::Sums) => ("ReadUsage", None, None),
+            Ok(Route::Pool { pool, operation, .. }) => {
+                let pool = PoolName::new(pool).ok().and_then(|name| gateway.pool(&name));
+                let named = Query::new(parts.uri.query()).identifier().ok().flatten();
+                let session = match operation {
+                    Operation::Fork(parent) => gateway.records().pseudonym(parent),
+                    _ => named.and_then(|identifier| gateway.records().pseudonym(identifier.as_str())),
+                };
+                (word(operation), pool.map(|pool| pool.records().clone()), session)
+            }
+            Err(NoRoute::Path | NoRoute::Method(_)) => ("Unknown", None, None),
+        };
+        let origin = parts.extensions.get::<Origin>().map(|origin| origin.0);
+        Some(Self { at: OffsetDateTime::now_utc(), began: Instant::now(), operation, pool, session, origin })
+    }
+
+    /// What is asked.
+    pub(super) fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    pub(super) fn answered(self, gateway: &Gateway, caller: &Arc<str>, response: &Response<Body>) {
+        let status = response.status();
+        let code = response.headers().get(&ERROR_CODE).and_then(|code| code.to_str().ok());
+        if let (Some(pool), Some(code)) = (&self.pool, code) {
+            pool.rejected(code);
+        }
+        let nobody = status == StatusCode::UNAUTHORIZED;
+        gateway.records().audit(Audit {
+            at: self.at,
+            caller: if nobody { "unknown".into() } else { caller.clone() },
+            operation: self.operation,
+            pool: self.pool.map(|pool| pool.pool().clone()),
+            session: self.session,
+            origin: self.origin,
+            status: status.as_u16(),
+            code: code.map(str::to_owned),
+            elapsed: self.began.elapsed(),
+        });
+    }
+}
+
+/// The name of an operation in the audit log.
+fn word(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::ExecuteOld | Operation::Execute => "Execute",
+        Operation::ReadExecution(_) => "ReadExecution",
+        Operation::UploadOld | Operation::Upload => "UploadFile",
+        Operation::ListFiles => "ListFiles",
+        Operation::Content(_) | Operation::ContentInJson(_) => "DownloadFile",
+        Operation::ReadFile(_) => "ReadFile",
+        Operation::DeleteFile(_) => "DeleteFile",
+        Operation::ReadSession | Operation::ManageRead => "ReadSession",
+        Operation::EndSession | Operation::ManageStop => "StopSession",
+        Operation::ListSessions | Operation::ManageList => "ListSessions",
+        Operation::Metadata => "ReadMetadata",
+        Operation::Fork(_) => "ForkSession",
+        Operation::Records(_) => "ReadRecords",
+        Operation::Sums => "ReadUsage",
+        Operation::Health => "ReadHealth",
+    }
+}
