@@ -209,7 +209,7 @@ impl Gateway {
         let config = folder.path().join("sandpool.toml");
         let text = format!(
             "{settings}[[pool]]\nname = 'python'\nedition = 'base'\nmax_concurrent_sessions = {}\n",
-            SESSIONS + 1500
+            SESSIONS + 400
         );
         std::fs::write(&config, text).expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandpool"));

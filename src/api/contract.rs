@@ -266,7 +266,8 @@ mod tests {
         for (path, item) in CONTRACT.document["paths"].as_object().unwrap() {
             for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
                 let method = axum::http::Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap();
-                let concrete = path.replace(['{', '}'], "");
+                // A table is one of a few words; everything else may be any.
+                let concrete = path.replace("{table}", "audit").replace(['{', '}'], "");
                 assert!(super::super::route::route(&method, &concrete).is_ok(), "{method} {path}");
             }
         }

@@ -96,14 +96,10 @@ fn lines_wanted(headers: &HeaderMap) -> bool {
 /// A pool in the path stands above one in the query.
 fn filter(records: &Records, query: &Query<'_>, pool: Option<&str>) -> Result<Filter, Failure> {
     let text = |name| Ok::<_, Failure>(query.get(name)?.map(|value| value.into_owned()));
-    let session = match (query.identifier()?, query.get("session")?) {
-        (Some(identifier), _) => records.pseudonym(identifier.as_str()),
-        (None, Some(text)) => {
-            let wrong = Failure::query("session", "must be 16 hexadecimal digits, as records show sessions");
-            Some(Pseudonym::parse(&text).ok_or(wrong)?)
-        }
-        (None, None) => None,
-    };
+    let wrong = || Failure::query("session", "must be 16 hexadecimal digits, as records show sessions");
+    let shown = query.get("session")?.map(|text| Pseudonym::parse(&text).ok_or_else(wrong)).transpose()?;
+    let named = query.identifier()?.and_then(|identifier| records.pseudonym(identifier.as_str()));
+    let session = named.or(shown);
     Ok(Filter {
         pool: pool.map(str::to_owned).or(text("pool")?),
         session,

@@ -96,10 +96,15 @@ pub struct Usage {
 }
 
 type Row = BTreeMap<String, Value>;
+type Query = [(&'static str, Option<String>)];
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct List {
     value: Vec<Row>,
+    /// Sums have none.
+    #[serde(default)]
+    next_link: Option<String>,
 }
 
 impl Logs {
@@ -120,18 +125,21 @@ impl Logs {
     }
 
     /// Shows what comes after `rows`, until somebody ends the command.
-    fn follow(&self, name: &str, mut rows: Vec<Row>) -> Done {
+    fn follow(&self, name: &str, rows: Vec<Row>) -> Done {
+        let moment = |rows: &[Row]| rows.last().and_then(|row| row["TimeGenerated"].as_str()).map(next_moment);
+        let mut since = moment(&rows).or(self.wanted.since.clone());
         loop {
             sleep(Duration::from_secs(1));
-            let mut since = rows.last().and_then(|row| row["TimeGenerated"].as_str()).map(next_moment);
-            let mut query = self.wanted.query();
-            query.retain(|(name, _)| *name != "since" || since.is_none());
+            let mut query: Vec<_> = self.wanted.query().into_iter().filter(|(name, _)| *name != "since").collect();
             query.extend([("execution", self.execution.clone()), ("top", Some("1000".into()))]);
-            query.extend([("since", since.take()), ("order", Some("oldest".into()))]);
-            let new = self.wanted.list(name, &query)?;
-            self.show(&new)?;
-            if !new.is_empty() {
-                rows = new;
+            query.extend([("since", since.clone()), ("order", Some("oldest".into()))]);
+            // Lines that were written together have one time: all pages are taken before the time moves on.
+            let mut page = self.wanted.page(name, &told(&query))?;
+            loop {
+                self.show(&page.value)?;
+                since = moment(&page.value).or(since);
+                let Some(next) = page.next_link else { break };
+                page = self.wanted.page(name, next.trim_start_matches('?'))?;
             }
         }
     }
@@ -219,16 +227,19 @@ impl Wanted {
         ]
     }
 
-    fn list(
-        &self,
-        name: &str,
-        query: &[(&'static str, Option<String>)],
-    ) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
-        let told = query.iter().filter_map(|(name, value)| Some(format!("{name}={}", client::encode(value.as_ref()?))));
-        let query = told.collect::<Vec<_>>().join("&");
-        let list: List = client::get(&self.gateway.url(&format!("records/{name}?{query}")))?;
-        Ok(list.value)
+    fn list(&self, name: &str, query: &Query) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
+        Ok(self.page(name, &told(query))?.value)
     }
+
+    fn page(&self, name: &str, query: &str) -> Result<List, Box<dyn std::error::Error>> {
+        client::get(&self.gateway.url(&format!("records/{name}?{query}")))
+    }
+}
+
+/// Those that have a value, as a URL has them.
+fn told(query: &Query) -> String {
+    let told = query.iter().filter_map(|(name, value)| Some(format!("{name}={}", client::encode(value.as_ref()?))));
+    told.collect::<Vec<_>>().join("&")
 }
 
 fn print_json(rows: &[Row]) -> Done {

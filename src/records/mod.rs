@@ -234,16 +234,16 @@ mod tests {
         let records = opened(folder.path());
         let pool = records.pool("p", &BTreeMap::new(), true);
         let at = time::OffsetDateTime::now_utc();
-        let long = || vec![Line { at, stream: Stream::Stdout, text: "x".repeat(QUEUE_BYTES as usize / 2 + 1) }];
-        pool.console("session", "first", long());
-        pool.console("session", "second", long());
+        // Larger than the whole queue, so that it does not matter how fast the writer is.
+        let long = vec![Line { at, stream: Stream::Stdout, text: "x".repeat(QUEUE_BYTES as usize + 1) }];
+        pool.console("session", "first", long);
         assert_eq!(records.lost(), 1);
         let told = records.page(Table::Pools, Filter::default(), Order::Oldest, None, 10).await.unwrap();
         assert!(told.rows.iter().any(|row| row.get().contains("RecordsLost")), "{told:?}");
         // The queue is empty again, and takes what comes.
-        pool.console("session", "third", vec![Line { at, stream: Stream::Stdout, text: "y".into() }]);
-        let third = Filter { execution: Some("third".into()), ..Filter::default() };
-        assert_eq!(records.page(Table::Console, third, Order::Oldest, None, 10).await.unwrap().rows.len(), 1);
+        pool.console("session", "second", vec![Line { at, stream: Stream::Stdout, text: "y".into() }]);
+        let second = Filter { execution: Some("second".into()), ..Filter::default() };
+        assert_eq!(records.page(Table::Console, second, Order::Oldest, None, 10).await.unwrap().rows.len(), 1);
     }
 
     #[tokio::test]

@@ -186,9 +186,17 @@ async fn filters_narrow_and_what_makes_no_sense_is_refused() {
     assert!(rows(&gateway, "pools?identifier=filter-1").await.is_empty());
     assert!(rows(&gateway, "audit?operation=Execute'%20OR%201=1").await.is_empty());
     assert_eq!(rows(&gateway, "audit?operation=Execute").await.len(), 2);
-    for wrong in
-        ["top=0", "top=1001", "top=x", "cursor=-1", "order=up", "since=yesterday", "session=xyz", "identifier=a"]
-    {
+    for wrong in [
+        "top=0",
+        "top=1001",
+        "top=x",
+        "cursor=-1",
+        "order=up",
+        "since=yesterday",
+        "session=xyz",
+        "identifier=abcd&session=xyz",
+        "identifier=a",
+    ] {
         assert_eq!(gateway.get(&format!("/records/console?{wrong}")).await.status, 400, "{wrong}");
     }
     for wrong in ["by=tag:", "by=everything", "by=tag:a%22b", "by=tag:a%00"] {

@@ -1,5 +1,6 @@
 //! The commands for evidence: `logs`, `audit`, `usage`, `top`, `pool health`, `session list|show|stop`.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -78,4 +79,25 @@ fn a_full_pool_needs_a_look() {
     assert_eq!(health.status.code(), Some(1));
     let told = String::from_utf8_lossy(&health.stdout).into_owned();
     assert!(told.contains("LOOK  Sessions: 1 of 1 active") && told.contains("1 calls were refused"), "{told}");
+}
+
+#[test]
+fn logs_are_followed_and_no_line_is_missed() {
+    let gateway = Gateway::configured("[[pool]]\nname = 'python'\nedition = 'base'\nready_session_instances = 1");
+    said(&gateway, &["exec", "--session", "followed", "print('before')"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandpool"));
+    command.args(["logs", "--follow", "--output", "json"]).env("SANDPOOL_URL", gateway.url()).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON") };
+    assert_eq!(next()["Log"], "before");
+    // More than a page, and all of one moment.
+    said(&gateway, &["exec", "--session", "followed", "print('\\n'.join(str(i) for i in range(2500)))"]);
+    for i in 0..2500 {
+        assert_eq!(next()["Log"], i.to_string());
+    }
+    said(&gateway, &["exec", "--session", "followed", "print('after')"]);
+    assert_eq!(next()["Log"], "after");
+    child.kill().expect("it runs");
+    child.wait().expect("it is our child");
 }

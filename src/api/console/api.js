@@ -6,11 +6,17 @@ export function key() {
   return sessionStorage.getItem(KEY) ?? "";
 }
 
-/** Asks for a key. True when there is one now. */
+let asking = null;
+
+/** Asks for a key, once for all who want one meanwhile. True when there is one now. */
 export function askForKey() {
+  asking ??= ask().finally(() => { asking = null; });
+  return asking;
+}
+
+function ask() {
   const dialog = document.getElementById("ask");
   const input = document.getElementById("ask-key");
-  if (dialog.open) return Promise.resolve(false);
   input.value = key();
   dialog.returnValue = "";
   dialog.showModal();
