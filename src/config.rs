@@ -21,10 +21,15 @@ use crate::telemetry::LogFormat;
 pub struct Settings {
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Blobs of large files, and the records.
+    /// Blobs of large files, snapshots, and the records.
     pub data_dir: PathBuf,
     /// Builds of interpreters.
     pub cache_dir: PathBuf,
+    /// Memory that the process may have to itself before idle sessions hibernate, in pools that do so. 0: three quarters of
+    /// what the machine, or its control group, has left at the start.
+    pub session_memory_bytes: u64,
+    /// The most that all snapshots may have of the disk. 0: what there is.
+    pub snapshots_bytes: u64,
     /// Bearer keys of the callers. None: everybody who reaches the port.
     pub keys: Vec<String>,
     /// Listen beyond loopback without keys.
@@ -49,6 +54,8 @@ impl Default for Settings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             data_dir: default_data_dir(),
             cache_dir: default_cache_dir(),
+            session_memory_bytes: 0,
+            snapshots_bytes: 0,
             keys: Vec::new(),
             insecure: false,
             grace_seconds: 30,

@@ -4,8 +4,9 @@
 //! blocks, so nothing that must not wait calls it on the API's runtime.
 //!
 //! ```text
-//! <data_dir>/control.db     keys, session pools made by API     (access/, pool/)
-//! <data_dir>/records.db     what happened                       (records/)
+//! <data_dir>/control.db                keys, session pools made by API     (access/, pool/)
+//! <data_dir>/records.db                what happened                       (records/)
+//! <data_dir>/snapshots/snapshots.db    sessions on disk                    (snapshot/store/)
 //! ```
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -15,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use rusqlite::{
-    Connection, Error as SqlError, OpenFlags, OptionalExtension, Row, ToSql, Transaction, named_params, params,
-    params_from_iter,
+    Connection, Error as SqlError, ErrorCode, OpenFlags, OptionalExtension, Row, ToSql, Transaction,
+    TransactionBehavior, named_params, params, params_from_iter,
 };
 
 /// What a commit waits for.
@@ -63,6 +64,17 @@ pub fn open(path: &Path, durability: Durability, migrations: &[&str]) -> Result<
     // Another process, such as a local command, may hold the lock for a moment.
     connection.busy_timeout(Duration::from_secs(5))?;
     migrate(&mut connection, path, migrations)?;
+    Ok(connection)
+}
+
+/// Opens `path`, which [`open`] has made, to read it only. Readers do not wait for the writer.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn open_to_read(path: &Path) -> Result<Connection, SqlError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     Ok(connection)
 }
 

@@ -15,11 +15,13 @@ use crate::execution::run::{self, Admitted};
 use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Status};
 use crate::files::Tree;
 use crate::interpreter::Packages;
-use crate::pool::{ForkError, LeaseError, Pool, PoolName, PoolSpecification};
+use crate::pool::{HistoryError, LeaseError, Pool, PoolName, PoolSpecification};
+use crate::pressure::Pressure;
 use crate::records::{Census, Counts, Exposition, PoolRecords, Records};
 use crate::sandbox::{Event, Output, SandboxError};
-use crate::session::{Identifier, SessionPage, SessionView};
+use crate::session::{Files, Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
+use crate::snapshot::store::{Listed, SnapshotId, StoreError};
 
 /// How often cooldowns and retentions are looked at.
 const REAP_EVERY: Duration = Duration::from_secs(1);
@@ -35,6 +37,7 @@ struct Inner {
     access: Access,
     records: Records,
     drain: Drain,
+    pressure: Pressure,
 }
 
 /// Who may call.
@@ -97,10 +100,15 @@ impl Gateway {
             let opened_at = OffsetDateTime::now_utc();
             (name, SessionPool { pool, registry: Arc::default(), drain: drain.clone(), opened_at })
         };
-        let pools = pools.into_iter().map(opened).collect();
-        let inner = Arc::new(Inner { pools, access, records, drain: drain.clone() });
+        let (pools, pressure) = (pools.into_iter().map(opened).collect(), Pressure::default());
+        let inner = Arc::new(Inner { pools, access, records, drain: drain.clone(), pressure });
         tokio::spawn(reap(Arc::downgrade(&inner)));
         Self { inner }
+    }
+
+    /// Sessions hibernate, in pools that do so, while the process has more memory of its own than this, in bytes.
+    pub fn hibernate_above(&self, bytes: u64) {
+        self.inner.pressure.set_limit(bytes);
     }
 
     /// A pool by name.
@@ -124,7 +132,7 @@ impl Gateway {
     pub async fn drain(&self, grace: Duration) {
         self.inner.drain.drain(grace).await;
         for session_pool in self.inner.pools.values() {
-            session_pool.pool.close();
+            session_pool.pool.close().await;
         }
         self.inner.records.settle().await;
     }
@@ -159,6 +167,7 @@ async fn reap(gateway: std::sync::Weak<Inner>) {
             session_pool.pool.reap();
             session_pool.registry.reap(Instant::now());
         }
+        gateway.pressure.relieve(gateway.pools.values().map(|session_pool| &session_pool.pool)).await;
     }
 }
 
@@ -277,17 +286,40 @@ impl SessionPool {
         self.registry.find(identifier, id)
     }
 
-    /// The files of a session that exists. A use of the session.
-    pub fn files(&self, identifier: &Identifier) -> Option<Tree> {
-        self.pool.files(identifier)
+    /// The files of a session that exists. A use of the session; it is woken when it hibernates.
+    ///
+    /// # Errors
+    /// When it cannot be woken.
+    pub async fn files(&self, identifier: &Identifier) -> Result<Option<Files>, LeaseError> {
+        if let Some(awake) = self.pool.files_awake(identifier) {
+            return Ok(Some(awake));
+        }
+        let identifier = identifier.clone();
+        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.files(&identifier).await }).await
     }
 
     /// The files of a session, which is made when there is none.
     ///
     /// # Errors
-    /// When the pool is full or the gateway drains.
-    pub fn files_or_create(&self, identifier: &Identifier) -> Result<Tree, LeaseError> {
-        self.pool.files_or_create(identifier)
+    /// When the pool is full, or the session cannot be woken.
+    pub async fn files_or_create(&self, identifier: &Identifier) -> Result<Files, LeaseError> {
+        if let Some(awake) = self.pool.files_awake(identifier) {
+            return Ok(awake);
+        }
+        let identifier = identifier.clone();
+        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.files_or_create(&identifier).await }).await
+    }
+
+    /// Comes back when what was changed in a session's files is as safe as the pool promises.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn keep_files(&self, identifier: &Identifier, files: &Tree) -> Result<(), LeaseError> {
+        if !self.specification().durable {
+            return Ok(());
+        }
+        let (identifier, files) = (identifier.clone(), files.clone());
+        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.keep_files(&identifier, &files).await }).await
     }
 
     pub fn session(&self, identifier: &Identifier) -> Option<SessionView> {
@@ -300,21 +332,88 @@ impl SessionPool {
     }
 
     /// Ends a session; a running execution is interrupted. False when there was none.
-    pub fn end_session(&self, identifier: &Identifier) -> bool {
-        self.pool.end_session(identifier)
-    }
-
-    /// Makes sessions that begin as `parent` is now, on a guest thread: its state is copied there.
     ///
     /// # Errors
-    /// See [`ForkError`].
-    pub async fn fork(&self, parent: &Identifier, children: &[Identifier]) -> Result<Vec<SessionView>, ForkError> {
-        let _under_way = self.drain.begin();
-        let (pool, parent, children) = (self.pool.clone(), parent.clone(), children.to_vec());
-        let forked = self.pool.workers().spawn(async move { pool.fork(&parent, &children).await }).await;
-        forked.unwrap_or_else(|panic| {
-            Err(LeaseError::from(SandboxError::new("forking a session", panic.to_string())).into())
-        })
+    /// When it could not be taken off the disk.
+    pub async fn end_session(&self, identifier: &Identifier) -> Result<bool, StoreError> {
+        self.pool.end_session(identifier).await
+    }
+
+    /// Makes sessions that begin as `parent` is now, or was at a snapshot.
+    ///
+    /// # Errors
+    /// See [`HistoryError`].
+    pub async fn fork(
+        &self,
+        parent: &Identifier,
+        children: &[Identifier],
+        at: Option<SnapshotId>,
+    ) -> Result<Vec<SessionView>, HistoryError> {
+        let (parent, children) = (parent.clone(), children.to_vec());
+        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.fork(&parent, &children, at).await }).await
+    }
+
+    /// A session's snapshots on disk, the latest first.
+    ///
+    /// # Errors
+    /// See [`HistoryError`].
+    pub async fn snapshots(&self, identifier: &Identifier) -> Result<Vec<Listed>, HistoryError> {
+        let identifier = identifier.clone();
+        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.snapshots(&identifier) }).await
+    }
+
+    /// Puts a snapshot of a session as it is on disk.
+    ///
+    /// # Errors
+    /// See [`HistoryError`].
+    pub async fn take_snapshot(&self, identifier: &Identifier) -> Result<Listed, HistoryError> {
+        let identifier = identifier.clone();
+        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.take_snapshot(&identifier).await }).await
+    }
+
+    /// Sets a session back to a snapshot.
+    ///
+    /// # Errors
+    /// See [`HistoryError`].
+    pub async fn restore(&self, identifier: &Identifier, id: SnapshotId) -> Result<SessionView, HistoryError> {
+        let identifier = identifier.clone();
+        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.restore(&identifier, id).await }).await
+    }
+
+    /// A session as one file, as it is now or was at a snapshot.
+    ///
+    /// # Errors
+    /// See [`HistoryError`].
+    pub async fn export(&self, identifier: &Identifier, at: Option<SnapshotId>) -> Result<Vec<u8>, HistoryError> {
+        let identifier = identifier.clone();
+        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.export(&identifier, at).await }).await
+    }
+
+    /// Makes a session of an exported one.
+    ///
+    /// # Errors
+    /// See [`HistoryError`].
+    pub async fn import(&self, identifier: &Identifier, file: bytes::Bytes) -> Result<SessionView, HistoryError> {
+        let identifier = identifier.clone();
+        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.import(&identifier, &file).await }).await
+    }
+
+    /// Does what copies memory or waits for the disk where guests run, and to its end whatever becomes of the caller.
+    async fn on_guest_thread<T: Send + 'static, E: From<LeaseError> + Send + 'static, F>(
+        &self,
+        work: impl FnOnce(Arc<Pool>) -> F + Send + 'static,
+    ) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let under_way = self.drain.begin().ok_or(LeaseError::Draining)?;
+        let pool = self.pool.clone();
+        let done = self.pool.workers().spawn(async move {
+            let _under_way = under_way;
+            work(pool).await
+        });
+        let failed = |panic: JoinError| LeaseError::from(SandboxError::new("serving a session", panic.to_string()));
+        done.await.unwrap_or_else(|panic| Err(failed(panic).into()))
     }
 
     /// Runs an execution on the guest threads, to its end whatever becomes of the caller.

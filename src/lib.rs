@@ -6,20 +6,21 @@
 //! POST .../executions?identifier=X
 //!  api/        decode the dialect into one ExecutionRequest; contract violations -> 400
 //!  execution/  drain guard, then: lease, run, settle, answer
-//!    pool/     find X, or give it a ready session         -> 429 when the pool is full
+//!    pool/     find X, wake it from disk, or give it a ready session         -> 429 when the pool is full
 //!    session/  one execution at a time, bounded queue     -> 429 when the queue is full
 //!    sandbox/  run with limits on the guest threads; output is collected as it comes
 //!    settle    clean end: release. interrupted but alive: release. poisoned: roll back to the snapshot, or discard, and say so
+//!    keep      in durable pools: on disk before the answer
 //!  api/        the outcome in the caller's dialect; 200 whatever the guest did
 //! ```
 //!
 //! # Who imports whom
 //!
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:
-//! `main -> cli -> api -> gateway -> execution -> pool -> session -> snapshot -> files -> sandbox -> egress -> interpreter`,
+//! `main -> cli -> api -> gateway -> pressure -> execution -> pool -> session -> snapshot -> files -> sandbox -> egress -> interpreter`,
 //! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
-//! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database` and `records` (which uses `database`) are leaves
-//! that anyone may use.
+//! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database`, `wire` and `records` (which uses `database`)
+//! are leaves that anyone may use.
 //! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`; `reqwest::`, the guests'
 //! way out, only under `egress/`; `rusqlite::` only in `database`, which hands its types on;
 //! `prometheus::` only under `records/`.
@@ -34,9 +35,11 @@ pub mod files;
 pub mod gateway;
 pub mod interpreter;
 pub mod pool;
+pub mod pressure;
 pub mod records;
 pub mod sandbox;
 pub mod session;
 pub mod shutdown;
 pub mod snapshot;
 pub mod telemetry;
+pub mod wire;

@@ -47,7 +47,12 @@ impl Seen {
                 let pool = PoolName::new(pool).ok().and_then(|name| gateway.pool(&name));
                 let named = Query::new(parts.uri.query()).identifier().ok().flatten();
                 let session = match operation {
-                    Operation::Fork(parent) => gateway.records().pseudonym(parent),
+                    Operation::Fork(session)
+                    | Operation::ListSnapshots(session)
+                    | Operation::TakeSnapshot(session)
+                    | Operation::RestoreSnapshot(session, _)
+                    | Operation::Export(session)
+                    | Operation::Import(session) => gateway.records().pseudonym(session),
                     _ => named.and_then(|identifier| gateway.records().pseudonym(identifier.as_str())),
                 };
                 (word(operation), pool.map(|pool| pool.records().clone()), session)
@@ -99,6 +104,11 @@ fn word(operation: &Operation) -> &'static str {
         Operation::ListSessions | Operation::ManageList => "ListSessions",
         Operation::Metadata => "ReadMetadata",
         Operation::Fork(_) => "ForkSession",
+        Operation::ListSnapshots(_) => "ListSnapshots",
+        Operation::TakeSnapshot(_) => "TakeSnapshot",
+        Operation::RestoreSnapshot(..) => "RestoreSnapshot",
+        Operation::Export(_) => "ExportSession",
+        Operation::Import(_) => "ImportSession",
         Operation::Records(_) => "ReadRecords",
         Operation::Sums => "ReadUsage",
         Operation::Health => "ReadHealth",

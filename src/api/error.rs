@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use crate::execution::{ExecutionError, InvalidExecutionId};
 use crate::files::FileError;
-use crate::pool::{ForkError, LeaseError};
+use crate::pool::{HistoryError, LeaseError};
 use crate::records::RecordsError;
 use crate::session::InvalidIdentifier;
+use crate::snapshot::RestoreError;
+use crate::snapshot::store::StoreError;
 
 pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 
@@ -68,7 +70,9 @@ pub(super) enum Failure {
     #[error(transparent)]
     Lease(#[from] LeaseError),
     #[error(transparent)]
-    Fork(#[from] ForkError),
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Records(#[from] RecordsError),
     #[error("the gateway is not ready: {0}")]
@@ -140,9 +144,9 @@ impl Failure {
             Self::NoFile { .. } => Face::new(StatusCode::NOT_FOUND, "FileNotFound"),
             Self::File(error) => file(error),
             Self::Execution(error) => execution(error),
-            Self::Lease(error) | Self::Fork(ForkError::Lease(error)) => lease(error),
-            Self::Fork(ForkError::NoParent) => Face::new(StatusCode::BAD_REQUEST, "SessionWithIdentifierNotFound"),
-            Self::Fork(ForkError::Exists(_)) => Face::new(StatusCode::CONFLICT, "SessionExists"),
+            Self::Lease(error) => lease(error),
+            Self::History(error) => history(error),
+            Self::Store(_) => INTERNAL,
             Self::NotReady(_) => {
                 Face::later(StatusCode::SERVICE_UNAVAILABLE, "GatewayNotReady", Duration::from_secs(1))
             }
@@ -232,6 +236,39 @@ fn execution(error: &ExecutionError) -> Face {
     }
 }
 
+fn history(error: &HistoryError) -> Face {
+    match error {
+        HistoryError::NoSession => Face::new(StatusCode::BAD_REQUEST, "SessionWithIdentifierNotFound"),
+        HistoryError::Exists(_) => Face::new(StatusCode::CONFLICT, "SessionExists"),
+        HistoryError::NotKept => Face::new(StatusCode::CONFLICT, "SnapshotsNotKept"),
+        HistoryError::NoSnapshot => Face::new(StatusCode::NOT_FOUND, "SnapshotNotFound"),
+        HistoryError::Restore(error) => restore(error),
+        // A file from outside: whatever is wrong with it is the caller's to change, a failing disk aside.
+        HistoryError::Import(RestoreError::Store(_) | RestoreError::Files(_)) => INTERNAL,
+        HistoryError::Import(
+            RestoreError::Malformed(_)
+            | RestoreError::Checksum
+            | RestoreError::Version { .. }
+            | RestoreError::Image { .. }
+            | RestoreError::Pool,
+        ) => Face::new(StatusCode::BAD_REQUEST, "SnapshotInvalid"),
+        HistoryError::Lease(error) => lease(error),
+    }
+}
+
+/// What is on disk cannot be used: the caller is told why, and may end the session or go back to another snapshot.
+fn restore(error: &RestoreError) -> Face {
+    match error {
+        RestoreError::Image { .. } | RestoreError::Version { .. } | RestoreError::Pool => {
+            Face::new(StatusCode::CONFLICT, "SessionImageGone")
+        }
+        RestoreError::Malformed(_) | RestoreError::Checksum => {
+            Face::new(StatusCode::CONFLICT, "SessionSnapshotDamaged")
+        }
+        RestoreError::Store(_) | RestoreError::Files(_) => INTERNAL,
+    }
+}
+
 fn lease(error: &LeaseError) -> Face {
     let busy = StatusCode::TOO_MANY_REQUESTS;
     match error {
@@ -240,7 +277,16 @@ fn lease(error: &LeaseError) -> Face {
         LeaseError::QueueFull { retry_after, .. } => Face::later(busy, "SessionQueueFull", *retry_after),
         // Its session was ended while it waited.
         LeaseError::Stopped => Face::new(StatusCode::CONFLICT, "ExecutionStopped"),
-        LeaseError::Sandbox(_) => INTERNAL,
+        LeaseError::Draining => {
+            Face::later(StatusCode::SERVICE_UNAVAILABLE, "GatewayShuttingDown", Duration::from_secs(1))
+        }
+        LeaseError::Asleep(error) => restore(error),
+        LeaseError::SetBack => Face::new(StatusCode::CONFLICT, "SessionSetBack"),
+        // Whoever keeps the gateway has to make room.
+        LeaseError::NotKept(StoreError::Full) => {
+            Face::later(StatusCode::SERVICE_UNAVAILABLE, "StoreFull", Duration::from_secs(60))
+        }
+        LeaseError::NotKept(_) | LeaseError::Sandbox(_) => INTERNAL,
     }
 }
 

@@ -16,20 +16,22 @@ use serde_json::json as value;
 use super::call::{Answer, Call, json, no_content};
 use super::entry::{DATA, Entry, FileList};
 use super::error::Failure;
-use super::query::Generation;
-use crate::files::{ClientPath, Content, FileError, FileKind, Tree};
+use super::query::{Generation, Query};
+use crate::files::{ClientPath, Content, FileError, FileKind};
+use crate::gateway::SessionPool;
+use crate::session::Files;
 
 /// Bytes read at once for an answer; a multiple of three, so that pieces can be encoded as base64 one by one.
 const PIECE_BYTES: usize = 96 * 1024;
 
 /// `GET /files`: the old generation lists every file under its whole name, since it has no folders; the later one
 /// lists a folder.
-pub(super) fn list(call: &Call<'_>) -> Answer {
+pub(super) async fn list(call: Call<'_>) -> Answer {
     let identifier = call.identifier()?;
-    let (generation, folder) = (call.query.generation()?, folder(call)?);
+    let (generation, folder) = (call.query.generation()?, folder(&call)?);
     let old = generation == Generation::Old;
     let recursive = call.query.recursive()? || old;
-    let mut entries = match call.pool.files(&identifier) {
+    let mut entries = match call.pool.files(&identifier).await? {
         Some(tree) => tree.list(&folder, recursive)?,
         None => Vec::new(),
     };
@@ -40,9 +42,9 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
 }
 
 /// `GET /files/{name}`.
-pub(super) fn read(call: &Call<'_>, name: &str) -> Answer {
-    let (tree, path) = find(call, name)?;
-    let folder = folder(call)?;
+pub(super) async fn read(call: Call<'_>, name: &str) -> Answer {
+    let (tree, path) = find(&call.pool, &call.query, name).await?;
+    let folder = folder(&call)?;
     let entry = tree.metadata(path.as_str()).map_err(Failure::of_file(name))?;
     let generation = call.query.generation()?;
     Ok(match generation {
@@ -52,9 +54,11 @@ pub(super) fn read(call: &Call<'_>, name: &str) -> Answer {
 }
 
 /// `DELETE /files/{name}`.
-pub(super) fn delete(call: &Call<'_>, name: &str) -> Answer {
-    let (tree, path) = find(call, name)?;
+pub(super) async fn delete(call: Call<'_>, name: &str) -> Answer {
+    let (tree, path) = find(&call.pool, &call.query, name).await?;
     tree.remove(path.as_str()).map_err(Failure::of_file(name))?;
+    let identifier = call.identifier()?;
+    call.pool.keep_files(&identifier, &tree).await?;
     Ok(match call.query.generation()? {
         Generation::Old => json(StatusCode::OK, &value!({"message": "file deleted successfully"})),
         Generation::New | Generation::Both => no_content(),
@@ -62,16 +66,16 @@ pub(super) fn delete(call: &Call<'_>, name: &str) -> Answer {
 }
 
 /// `GET /files/content/{name}` and `/files/{name}/content`: the bytes, read piece by piece.
-pub(super) fn content(call: &Call<'_>, name: &str) -> Answer {
-    let (tree, path) = find(call, name)?;
+pub(super) async fn content(call: Call<'_>, name: &str) -> Answer {
+    let (tree, path) = find(&call.pool, &call.query, name).await?;
     let content = tree.read(path.as_str()).map_err(Failure::of_file(name))?;
     let length = content.len();
     Ok(streamed("application/octet-stream", length, pieces(content)))
 }
 
 /// `POST /files/{name}:downloadFile`: `{"content": base64}`, encoded piece by piece.
-pub(super) fn content_in_json(call: &Call<'_>, name: &str) -> Answer {
-    let (tree, path) = find(call, name)?;
+pub(super) async fn content_in_json(call: Call<'_>, name: &str) -> Answer {
+    let (tree, path) = find(&call.pool, &call.query, name).await?;
     let content = tree.read(path.as_str()).map_err(Failure::of_file(name))?;
     let (head, tail) = (Bytes::from_static(br#"{"content":""#), Bytes::from_static(br#""}"#));
     let length = content.len().div_ceil(3) * 4 + (head.len() + tail.len()) as u64;
@@ -81,10 +85,10 @@ pub(super) fn content_in_json(call: &Call<'_>, name: &str) -> Answer {
 }
 
 /// The session's tree and the path that `name` and the query's `path` mean in it.
-fn find(call: &Call<'_>, name: &str) -> Result<(Tree, ClientPath), Failure> {
-    let identifier = call.identifier()?;
-    let path = ClientPath::new(name, call.query.path()?.as_deref())?;
-    let tree = call.pool.files(&identifier).ok_or_else(|| Failure::NoFile { name: name.to_owned() })?;
+async fn find(pool: &SessionPool, query: &Query<'_>, name: &str) -> Result<(Files, ClientPath), Failure> {
+    let identifier = query.identifier()?.ok_or(Failure::IdentifierMissing)?;
+    let path = ClientPath::new(name, query.path()?.as_deref())?;
+    let tree = pool.files(&identifier).await?.ok_or_else(|| Failure::NoFile { name: name.to_owned() })?;
     Ok((tree, path))
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `route.rs` | every path and method, as one table |
 //! | `mod.rs` | what answers each of them: `dispatch` |
-//! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
+//! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs`, `snapshots.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
 //! | `audit.rs` | what each call leaves in the records |
 //! | `console.rs` | the page for people: static files |
 //! | `dialect/` | the wire generations of an execution |
@@ -34,6 +34,7 @@ mod records;
 mod route;
 pub mod serve;
 mod sessions;
+mod snapshots;
 mod status;
 mod stream;
 mod upload;
@@ -132,23 +133,28 @@ async fn dispatch(
         Operation::ReadExecution(id) => executions::read(&call, &id),
         Operation::UploadOld => upload::old(call).await,
         Operation::Upload => upload::new(call).await,
-        Operation::ListFiles => files::list(&call),
-        Operation::Content(name) => files::content(&call, &name),
-        Operation::ContentInJson(name) => files::content_in_json(&call, &name),
-        Operation::ReadFile(name) => files::read(&call, &name),
-        Operation::DeleteFile(name) => files::delete(&call, &name),
+        Operation::ListFiles => files::list(call).await,
+        Operation::Content(name) => files::content(call, &name).await,
+        Operation::ContentInJson(name) => files::content_in_json(call, &name).await,
+        Operation::ReadFile(name) => files::read(call, &name).await,
+        Operation::DeleteFile(name) => files::delete(call, &name).await,
         Operation::ReadSession | Operation::ManageRead => sessions::read(&call),
-        Operation::EndSession => sessions::end(&call),
+        Operation::EndSession => sessions::end(call).await,
         Operation::ListSessions => sessions::list(&call),
         Operation::Metadata => sessions::metadata(&call),
         Operation::ManageList => sessions::manage_list(&call),
-        Operation::ManageStop => sessions::stop(&call),
+        Operation::ManageStop => sessions::stop(call).await,
         Operation::Fork(identifier) => sessions::fork(call, &identifier).await,
         Operation::Records(table) => {
             records::list(gateway, table, Some(call.pool.name().as_str()), query, &parts.headers).await
         }
         Operation::Sums => records::sums(gateway, Some(call.pool.name().as_str()), query).await,
         Operation::Health => status::pool(&call.pool),
+        Operation::ListSnapshots(identifier) => snapshots::list(call, &identifier).await,
+        Operation::TakeSnapshot(identifier) => snapshots::take(call, &identifier).await,
+        Operation::RestoreSnapshot(identifier, snapshot) => snapshots::restore(call, &identifier, &snapshot).await,
+        Operation::Export(identifier) => snapshots::export(call, &identifier).await,
+        Operation::Import(identifier) => snapshots::import(call, &identifier).await,
     }
 }
 

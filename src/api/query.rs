@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::error::Failure;
 use crate::session::Identifier;
+use crate::snapshot::store::SnapshotId;
 
 /// What must be encoded in a component of a URL that we write.
 pub(super) const COMPONENT: &AsciiSet = &CONTROLS
@@ -97,6 +98,12 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// A snapshot's number.
+    pub(super) fn snapshot(&self) -> Result<Option<SnapshotId>, Failure> {
+        let parsed = self.get("snapshot")?.map(|text| snapshot_id(&text)).transpose();
+        parsed.map_err(|()| Failure::query("snapshot", "must be the number of a snapshot"))
+    }
+
     /// Any version is taken, none too (the spec's checklist, row 2).
     pub(super) fn generation(&self) -> Result<Generation, Failure> {
         Ok(self.get("api-version")?.map_or(Generation::Both, |version| Generation::of(&version)))
@@ -110,6 +117,11 @@ impl<'a> Query<'a> {
             .find(|(k, _)| k.eq_ignore_ascii_case("api-version"))
             .map(|(_, v)| v)
     }
+}
+
+/// A snapshot's number, as a caller writes it.
+pub(super) fn snapshot_id(text: &str) -> Result<SnapshotId, ()> {
+    text.parse().ok().filter(|id: &i64| *id > 0).map(SnapshotId).ok_or(())
 }
 
 impl Generation {

@@ -64,6 +64,14 @@ pub(super) enum Operation {
     Records(Table),
     Sums,
     Health,
+    /// The same of the snapshots of a session.
+    ListSnapshots(String),
+    TakeSnapshot(String),
+    /// With the snapshot, as it stands in the path.
+    RestoreSnapshot(String, String),
+    /// A session as one file, and back.
+    Export(String),
+    Import(String),
 }
 
 /// Why there is no route.
@@ -147,6 +155,13 @@ fn operation(method: &str, segments: &[&str]) -> Option<Operation> {
         ("GET", ["session"]) => Operation::ReadSession,
         ("DELETE", ["session"]) => Operation::EndSession,
         ("POST", ["sessions", identifier, "fork"]) => Operation::Fork((*identifier).to_owned()),
+        ("GET", ["sessions", identifier, "snapshots"]) => Operation::ListSnapshots((*identifier).to_owned()),
+        ("POST", ["sessions", identifier, "snapshots"]) => Operation::TakeSnapshot((*identifier).to_owned()),
+        ("POST", ["sessions", identifier, "snapshots", snapshot, "restore"]) => {
+            Operation::RestoreSnapshot((*identifier).to_owned(), (*snapshot).to_owned())
+        }
+        ("GET", ["sessions", identifier, "export"]) => Operation::Export((*identifier).to_owned()),
+        ("POST", ["sessions", identifier, "import"]) => Operation::Import((*identifier).to_owned()),
         ("GET", ["listSessions"]) => Operation::ListSessions,
         ("GET", ["metadata"]) => Operation::Metadata,
         ("POST", [".management", "getSession"]) => Operation::ManageRead,
@@ -203,6 +218,12 @@ mod tests {
             ("DELETE", "/files/dir/é", DeleteFile("dir/é".into())),
             ("GET", "/session", ReadSession),
             ("DELETE", "/session", EndSession),
+            ("POST", "/sessions/s%201/fork", Fork("s 1".into())),
+            ("GET", "/sessions/s%201/snapshots", ListSnapshots("s 1".into())),
+            ("POST", "/sessions/s%201/snapshots", TakeSnapshot("s 1".into())),
+            ("POST", "/sessions/s%201/snapshots/7/restore", RestoreSnapshot("s 1".into(), "7".into())),
+            ("GET", "/sessions/s%201/export", Export("s 1".into())),
+            ("POST", "/sessions/s%201/import", Import("s 1".into())),
             ("GET", "/listSessions", ListSessions),
             ("GET", "/metadata", Metadata),
             ("POST", "/.management/getSession", ManageRead),

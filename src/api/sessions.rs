@@ -10,7 +10,8 @@ use super::call::{Answer, Call, json, no_content, text, timestamp};
 use super::contract;
 use super::error::Failure;
 use crate::interpreter::Package;
-use crate::session::{Identifier, SessionView};
+use crate::session::{Identifier, SessionState, SessionView};
+use crate::snapshot::store::SnapshotId;
 
 /// Sessions on one page of a list, as the service has it.
 const PAGE: usize = 300;
@@ -18,7 +19,7 @@ const PAGE: usize = 300;
 /// The service's two routes name the end differently (`expireAt`, `expiresAt`); both are in both.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Session<'a> {
+pub(super) struct Session<'a> {
     identifier: &'a str,
     created_at: String,
     last_accessed_at: String,
@@ -27,10 +28,11 @@ struct Session<'a> {
     etag: &'a str,
     /// Whether code runs in it now.
     running: bool,
+    state: &'static str,
 }
 
 impl<'a> Session<'a> {
-    fn of(view: &'a SessionView) -> Self {
+    pub(super) fn of(view: &'a SessionView) -> Self {
         Self {
             identifier: view.identifier.as_str(),
             created_at: timestamp(view.created_at),
@@ -38,7 +40,12 @@ impl<'a> Session<'a> {
             expire_at: timestamp(view.expires_at),
             expires_at: timestamp(view.expires_at),
             etag: &view.etag,
-            running: view.running,
+            running: view.state == SessionState::Running,
+            state: match view.state {
+                SessionState::Idle => "Idle",
+                SessionState::Running => "Running",
+                SessionState::Hibernated => "Hibernated",
+            },
         }
     }
 }
@@ -50,15 +57,16 @@ pub(super) fn read(call: &Call<'_>) -> Answer {
 }
 
 /// `DELETE /session`: done is done, also when there was none.
-pub(super) fn end(call: &Call<'_>) -> Answer {
-    call.pool.end_session(&call.identifier()?);
+pub(super) async fn end(call: Call<'_>) -> Answer {
+    let identifier = call.identifier()?;
+    call.pool.end_session(&identifier).await?;
     Ok(no_content())
 }
 
 /// `POST /.management/stopSession`.
-pub(super) fn stop(call: &Call<'_>) -> Answer {
+pub(super) async fn stop(call: Call<'_>) -> Answer {
     let identifier = call.identifier()?;
-    if !call.pool.end_session(&identifier) {
+    if !call.pool.end_session(&identifier).await? {
         return Err(Failure::NoSession);
     }
     Ok(text(format!("Session {} in session pool {} stopped.", identifier.as_str(), call.pool.name().as_str())))
@@ -116,7 +124,8 @@ pub(super) async fn fork(call: Call<'_>, parent: &str) -> Answer {
     contract::check_fork(&body)?;
     let names = body["identifiers"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let children: Vec<_> = names.map(Identifier::new).collect::<Result<_, _>>().map_err(Failure::Identifier)?;
-    let views = call.pool.fork(&parent, &children).await?;
+    let at = body["snapshot"].as_i64().map(SnapshotId);
+    let views = call.pool.fork(&parent, &children, at).await?;
     Ok(json(StatusCode::CREATED, &Forked { value: views.iter().map(Session::of).collect() }))
 }
 

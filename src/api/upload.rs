@@ -64,7 +64,7 @@ async fn store(call: Call<'_>) -> Result<Vec<FileEntry>, Failure> {
     }
     let path = call.query.path()?;
     let (boundary, start) = boundary(call.headers.get(CONTENT_TYPE).map(|v| v.as_bytes()), call.payload).await?;
-    let tree = call.pool.files_or_create(&identifier)?;
+    let tree = call.pool.files_or_create(&identifier).await?;
     let mut parts = parts(call.payload, boundary, start, limit);
     let mut staged = Vec::new();
     let mut left = limit;
@@ -79,7 +79,9 @@ async fn store(call: Call<'_>) -> Result<Vec<FileEntry>, Failure> {
     if staged.is_empty() {
         return Err(Failure::Multipart("no part is named 'file'".into()));
     }
-    commit(staged)
+    let stored = commit(staged)?;
+    call.pool.keep_files(&identifier, &tree).await?;
+    Ok(stored)
 }
 
 /// Writes one part; `left` is what all parts together may still hold.

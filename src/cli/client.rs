@@ -62,6 +62,26 @@ pub(super) fn post_nothing(url: &str) -> Result<(), Box<dyn std::error::Error>> 
     successful(request.send_empty()?).map(drop)
 }
 
+/// Posts bytes, and reads the JSON of the answer.
+pub(super) fn post_bytes<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T, Box<dyn std::error::Error>> {
+    let request = agent().post(url).header("Content-Type", "application/octet-stream");
+    let request = match config::default_key() {
+        Some(key) => request.header("Authorization", format!("Bearer {key}")),
+        None => request,
+    };
+    Ok(successful(request.send(body)?)?.body_mut().read_json()?)
+}
+
+/// Reads bytes, as many as there are.
+pub(super) fn get_bytes(url: &str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let request = agent().get(url);
+    let request = match config::default_key() {
+        Some(key) => request.header("Authorization", format!("Bearer {key}")),
+        None => request,
+    };
+    Ok(successful(request.call()?)?.body_mut().with_config().limit(u64::MAX).read_to_vec()?)
+}
+
 /// Reads the JSON of a route.
 pub(super) fn get<T: DeserializeOwned>(url: &str) -> Result<T, Box<dyn std::error::Error>> {
     let request = agent().get(url);

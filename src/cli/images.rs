@@ -10,9 +10,11 @@ use super::serve::progress;
 use crate::config::Settings;
 use crate::files::BlobStore;
 use crate::interpreter::{self, Built, Cache, Packages, Recipe};
-use crate::pool::{Pool, PoolSpecification};
+use crate::pool::{FindImage, Keeping, Pool, PoolSpecification};
 use crate::records::Records;
+use crate::sandbox::SandboxError;
 use crate::sandbox::wasm::{self, Engine, EngineSettings, Image, Workers};
+use crate::snapshot::store::{Store, StoreError};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -47,6 +49,7 @@ pub(super) fn open_pools(
     records: &Records,
 ) -> Result<Opened, Failed> {
     let mut opened = Opened { pools: Vec::new(), cache: Cache::new(settings.cache_dir.clone()), upgrades: Vec::new() };
+    let store = open_store(settings)?;
     let mut groups: BTreeMap<Sharing, Vec<&PoolSpecification>> = BTreeMap::new();
     for pool in &settings.pools {
         let sharing = (pool.interpreter.clone(), pool.edition.clone(), pool.limits.fuel.is_some());
@@ -56,17 +59,44 @@ pub(super) fn open_pools(
         let editions = wanted(Recipe::editions(&interpreter)?, edition.as_deref())?;
         let engine = Engine::new(engine_settings(&specifications, metered))?;
         let (recipe, loaded) = first(&opened.cache, &engine, &editions)?;
+        let find_image = past_images(&opened.cache, &engine, &interpreter);
         let open = |specification: &&PoolSpecification| {
             let (image, packages) = (loaded.image.clone(), loaded.packages.clone());
-            Pool::open((*specification).clone(), image, packages, blobs.clone(), workers.clone(), records)
+            let (specification, blobs, workers) = ((*specification).clone(), blobs.clone(), workers.clone());
+            match store.as_ref().filter(|_| specification.is_stored()) {
+                Some(store) => {
+                    let keeping = Keeping::new(store.clone(), find_image.clone());
+                    Pool::open_kept(specification, image, packages, blobs, workers, records, keeping)
+                }
+                None => Ok(Pool::open(specification, image, packages, blobs, workers, records)),
+            }
         };
-        let pools: Vec<_> = specifications.iter().map(open).collect();
+        let pools: Vec<_> = specifications.iter().map(open).collect::<Result<_, _>>()?;
         opened.pools.extend(pools.iter().cloned());
         if let Some(best) = editions.last().filter(|best| best.hash != recipe.hash) {
             opened.upgrades.push(Upgrade { recipe: best.clone(), engine, pools });
         }
     }
     Ok(opened)
+}
+
+/// The store of snapshots, where a pool wants one.
+fn open_store(settings: &Settings) -> Result<Option<Arc<Store>>, StoreError> {
+    if !settings.pools.iter().any(PoolSpecification::is_stored) {
+        return Ok(None);
+    }
+    let limit = (settings.snapshots_bytes > 0).then_some(settings.snapshots_bytes);
+    Store::open(&settings.data_dir.join("snapshots"), limit).map(Some)
+}
+
+/// Finds images of earlier builds, which sessions on disk may need.
+fn past_images(cache: &Cache, engine: &Engine, interpreter: &str) -> Arc<FindImage> {
+    let (cache, engine, interpreter) = (cache.clone(), engine.clone(), interpreter.to_owned());
+    Arc::new(move |identity| {
+        let failed = |error| SandboxError::new("locking the build cache", error);
+        let _lock = cache.lock(|| progress("waiting for another build to finish")).map_err(failed)?;
+        wasm::image_called(&engine, identity, &cache.builds(&interpreter), &progress)
+    })
 }
 
 impl Opened {

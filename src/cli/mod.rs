@@ -3,6 +3,7 @@
 mod client;
 mod exec;
 mod health;
+mod history;
 mod images;
 mod interpreter;
 mod pool;

@@ -15,7 +15,7 @@ use crate::files::BlobStore;
 use crate::gateway::{Access, Gateway};
 use crate::records::Records;
 use crate::sandbox::wasm::Workers;
-use crate::{api, shutdown, telemetry};
+use crate::{api, pressure, shutdown, telemetry};
 
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -62,6 +62,10 @@ async fn serve(settings: Settings, opened: Opened, records: Records) -> Result<(
     let address = listener.local_addr()?;
     let gateway = Gateway::new(opened.pools.clone(), Access { keys: settings.keys.clone() }, records.clone());
     let signalled = shutdown::signalled()?;
+    let told = (settings.session_memory_bytes > 0).then_some(settings.session_memory_bytes);
+    if let Some(bytes) = told.or_else(pressure::default_limit_bytes) {
+        gateway.hibernate_above(bytes);
+    }
     println!("listening on http://{address}");
     std::io::stdout().flush()?;
     opened.upgrade()?;

@@ -1,4 +1,4 @@
-//! `sandpool session list|show|stop|fork`.
+//! `sandpool session list|show|stop|fork`; the rest of its commands is in `history.rs`.
 
 use std::process::ExitCode;
 
@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{self, PoolAddress};
+use super::history::{Export, Import, Restore, Snapshots};
 use super::table::{self, cell};
 use super::{Done, OutputFormat};
 
@@ -18,8 +19,16 @@ pub enum Session {
     Show(Show),
     /// End a session; what runs in it is interrupted.
     Stop(Stop),
-    /// Make sessions that begin as another is now.
+    /// Make sessions that begin as another is now, or was at a snapshot.
     Fork(Fork),
+    /// List the snapshots of a session, or take one.
+    Snapshots(Snapshots),
+    /// Set a session back to a snapshot.
+    Restore(Restore),
+    /// Write a session to a file.
+    Export(Export),
+    /// Make a session of an exported one.
+    Import(Import),
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +64,9 @@ pub struct Fork {
     /// Identifiers of the new sessions.
     #[arg(required = true)]
     children: Vec<String>,
+    /// Fork it as it was at this snapshot.
+    #[arg(long, value_name = "ID")]
+    snapshot: Option<i64>,
     #[command(flatten)]
     gateway: PoolAddress,
 }
@@ -83,6 +95,10 @@ impl Session {
             Self::Show(show) => show.run(),
             Self::Stop(stop) => stop.run(),
             Self::Fork(fork) => fork.run(),
+            Self::Snapshots(snapshots) => snapshots.run(),
+            Self::Restore(restore) => restore.run(),
+            Self::Export(export) => export.run(),
+            Self::Import(import) => import.run(),
         }
     }
 }
@@ -132,8 +148,12 @@ impl Stop {
 
 impl Fork {
     fn run(self) -> Done {
+        let mut body = serde_json::json!({ "identifiers": self.children });
+        if let Some(snapshot) = self.snapshot {
+            body["snapshot"] = snapshot.into();
+        }
         let url = self.gateway.url(&format!("sessions/{}/fork", client::encode(&self.parent)));
-        let forked: Forked = client::post(&url, serde_json::json!({ "identifiers": self.children }))?;
+        let forked: Forked = client::post(&url, body)?;
         for made in forked.value {
             println!("{}", made.identifier);
         }

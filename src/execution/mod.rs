@@ -118,6 +118,8 @@ pub struct Outcome {
     pub session_discarded: bool,
     /// True when the guest broke and the session is as it was before this execution.
     pub session_rolled_back: bool,
+    /// In durable pools: whether the session is on disk as this execution left it.
+    pub session_kept: Option<bool>,
     /// Files below `/mnt/data` that were made or changed while it ran (paths relative to `/mnt/data`).
     pub files: Vec<FileEntry>,
     /// What the code asked of the outside.

@@ -10,9 +10,9 @@ use tracing::{Instrument as _, debug_span};
 use super::record::Story;
 use super::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Outcome, RequestedLimits, Status};
 use crate::egress::Calls;
-use crate::pool::{LeaseError, Pool, PoolLimits, SnapshotPolicy};
+use crate::pool::{LeaseError, Pool, PoolLimits};
 use crate::sandbox::{Limits, Output, Report};
-use crate::session::{Identifier, Settled};
+use crate::session::{Identifier, Lease, Settled};
 
 /// An execution that was let in and has not begun.
 pub struct Admitted {
@@ -97,27 +97,43 @@ pub async fn run(
     };
     started();
     let (tree, created, stop) = (lease.tree(), lease.created(), lease.stop().clone());
-    let keeps = pool.specification().snapshot == SnapshotPolicy::AfterEach;
-    if keeps && !lease.has_checkpoint() {
-        lease.keep_checkpoint();
+    let (keeps, durable) = (pool.specification().snapshots_each(), pool.specification().durable);
+    if keeps {
+        lease.renew_checkpoint();
     }
     let before = tree.mark();
     let sandbox = pool.sandbox(&mut lease).instrument(debug_span!("sandbox")).await?;
     story.allocated(created);
     let report = sandbox.run(&code, limits, output.clone(), stop).instrument(debug_span!("run")).await;
     lease.note_memory(report.usage.memory_bytes);
+    let mut kept = None;
     if report.alive {
         lease.count_execution();
         if keeps {
             lease.keep_checkpoint();
+        } else {
+            // It is of before this execution; what breaks the next one is not to undo this.
+            lease.drop_checkpoint();
+        }
+        if durable {
+            kept = Some(keep(pool, &mut lease).await);
         }
     }
     let settled = lease.settle(report.alive);
     // What was undone is not told of.
     let files = if settled == Settled::RolledBack { Vec::new() } else { tree.changes_since(before) };
-    let outcome = outcome(&output, report, files, created, settled);
+    let outcome = Outcome { session_kept: kept, ..outcome(&output, report, files, created, settled) };
     story.ended(&outcome, &output);
     Ok(Execution { id, identifier, status: Status::Done(Arc::new(outcome)), created_at, output })
+}
+
+/// Puts the session on disk before its execution is answered. Where that fails the session goes on, and the answer says so.
+async fn keep(pool: &Pool, lease: &mut Lease) -> bool {
+    let kept = pool.keep(lease).await;
+    if let Err(error) = &kept {
+        tracing::error!(%error, "an execution could not be put on disk");
+    }
+    kept.is_ok()
 }
 
 fn outcome(
@@ -137,6 +153,7 @@ fn outcome(
         session_created,
         session_discarded: settled == Settled::Ended,
         session_rolled_back: settled == Settled::RolledBack,
+        session_kept: None,
         files,
         network,
     }

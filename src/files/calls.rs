@@ -415,6 +415,7 @@ impl Layer {
         }
         self.check_writable(inode)?;
         let now = now();
+        self.generation += 1;
         let times = &mut self.node_mut(inode)?.times;
         for (time, set) in [(&mut times.accessed, accessed), (&mut times.modified, modified)] {
             match set {

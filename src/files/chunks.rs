@@ -21,7 +21,7 @@ pub(super) struct Chunks {
 
 /// What is past a chunk's own bytes reads as zeros.
 #[derive(Debug, Clone, Default)]
-enum Chunk {
+pub(super) enum Chunk {
     #[default]
     Zeros,
     Base {
@@ -43,6 +43,15 @@ impl Chunks {
             .map(|n| Chunk::Base { offset: offset + n * chunk, len: (len - n * chunk).min(chunk) as u32 })
             .collect();
         Self { len, chunks, pristine: true }
+    }
+
+    /// Whoever calls it has checked that the chunks fit in `len`.
+    pub fn from_parts(len: u64, chunks: Vec<Chunk>, pristine: bool) -> Self {
+        Self { len, chunks, pristine }
+    }
+
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
     }
 
     pub fn len(&self) -> u64 {
@@ -136,10 +145,28 @@ fn split(offset: u64) -> (usize, usize) {
 }
 
 impl Chunk {
-    fn to_disk(spill: &mut Spill, bytes: &[u8]) -> io::Result<Chunk> {
+    pub fn to_disk(spill: &mut Spill, bytes: &[u8]) -> io::Result<Chunk> {
         let slot = spill.slot()?;
         slot.write(0, bytes)?;
         Ok(Chunk::Disk { slot: Arc::new(slot), len: bytes.len() as u32 })
+    }
+
+    /// Where what it shares with its clones lies; 0 for what has no such place.
+    pub fn address(&self) -> usize {
+        match self {
+            Self::Zeros | Self::Base { .. } => 0,
+            Self::Memory(bytes) => Arc::as_ptr(bytes) as usize,
+            Self::Disk { slot, .. } => Arc::as_ptr(slot) as usize,
+        }
+    }
+
+    /// How many bytes are its own.
+    pub fn own_bytes(&self) -> u64 {
+        match self {
+            Self::Zeros => 0,
+            Self::Base { len, .. } | Self::Disk { len, .. } => u64::from(*len),
+            Self::Memory(bytes) => bytes.len() as u64,
+        }
     }
 
     fn read(&self, base: &BaseLayer, within: usize, buffer: &mut [u8]) -> io::Result<()> {
@@ -162,7 +189,7 @@ impl Chunk {
     }
 
     /// Its own bytes, without the zeros after them.
-    fn bytes(&self, base: &BaseLayer) -> io::Result<Vec<u8>> {
+    pub fn bytes(&self, base: &BaseLayer) -> io::Result<Vec<u8>> {
         Ok(match self {
             Chunk::Zeros => Vec::new(),
             Chunk::Base { offset, len } => base.bytes(*offset, *len as usize).to_vec(),

@@ -20,7 +20,7 @@ pub(super) struct Layer {
     pub base: Arc<BaseLayer>,
     pub limits: FileLimits,
     pub used: FileUsage,
-    /// Counts changes of content and names; what [`super::ChangeMark`] remembers.
+    /// Counts changes of content, names and times; what [`super::ChangeMark`] remembers.
     pub generation: u64,
     pub spill: Spill,
     pub nodes: BTreeMap<Inode, Node>,
@@ -75,6 +75,17 @@ impl Layer {
             last_inode,
             last_entry: 0,
         }
+    }
+
+    /// A layer without nodes whose counters go on from `(generation, last inode, last entry)`.
+    pub fn from_parts(base: Arc<BaseLayer>, limits: FileLimits, spill: Spill, counters: (u64, u64, u64)) -> Self {
+        let (generation, last_inode, last_entry) = counters;
+        Self { generation, last_inode, last_entry, ..Self::new(base, limits, spill) }
+    }
+
+    /// The numbers that were given last: to an inode, and to an entry.
+    pub fn last_numbers(&self) -> (u64, u64) {
+        (self.last_inode, self.last_entry)
     }
 
     /// A copy that shares all content. Its spill file is its own.
@@ -353,6 +364,7 @@ impl Layer {
     /// Takes a name away, and the inode with it when that was its last and nobody has it open.
     pub fn unlink(&mut self, directory: Inode, name: &str) -> Result<(), FileError> {
         let inode = self.child(directory, name).ok_or(FileError::NotFound)?;
+        self.generation += 1;
         let in_base = self.base.child(directory, name).is_some();
         let now = now();
         let holder = self.node_mut(directory)?;
@@ -431,7 +443,7 @@ impl Node {
     }
 
     /// What it costs of the byte quota. A link's target is memory like any other.
-    fn charged_bytes(&self) -> u64 {
+    pub fn charged_bytes(&self) -> u64 {
         match &self.body {
             Body::File(content) if content.is_pristine() => 0,
             Body::File(content) => content.len(),

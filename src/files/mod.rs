@@ -12,6 +12,7 @@
 //! resolve.rs  a path to a place, confined to the tree
 //! layer.rs    the overlay: inodes of both layers, entries, whiteouts, quota
 //! chunks.rs   bytes of one file, in shared chunks                          blob.rs    spilling chunks to disk
+//! written.rs  a tree as bytes                          read_back.rs  and back, believing nothing
 //! base.rs     the base layer's index                                       tar.rs     reading its archive
 //! ```
 
@@ -20,15 +21,16 @@ mod blob;
 mod calls;
 mod chunks;
 mod client;
-
 mod entry;
 mod error;
 mod layer;
 mod path;
+mod read_back;
 mod resolve;
 mod staged;
 mod tar;
 mod tree;
+mod written;
 
 pub use base::{BaseError, BaseLayer};
 pub use blob::BlobStore;
@@ -41,3 +43,4 @@ pub use resolve::MAX_LINKS;
 pub use staged::Staged;
 pub use tar::TarError;
 pub use tree::{ChangeMark, FileUsage, MAX_CHANGES, Tree};
+pub use written::Piece;

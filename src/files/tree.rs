@@ -37,14 +37,23 @@ pub struct ChangeMark(u64);
 impl Tree {
     /// A fresh tree over `base`, within `limits`, spilling to `blobs`.
     pub fn new(base: Arc<BaseLayer>, limits: FileLimits, blobs: BlobStore) -> Self {
-        Self { layer: Arc::new(Mutex::new(Layer::new(base, limits, Spill::new(blobs)))) }
+        Self::from_layer(Layer::new(base, limits, Spill::new(blobs)))
+    }
+
+    pub(super) fn from_layer(layer: Layer) -> Self {
+        Self { layer: Arc::new(Mutex::new(layer)) }
+    }
+
+    /// Whether both are handles of one tree.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.layer, &other.layer)
     }
 
     /// An independent tree with the same content, which is shared until one of them writes: what is copied is the table
     /// of the session's own entries. What is open stays open in the fork, for a copy of the descriptor table; without
     /// one, [`Tree::close_all`] gives it up.
     pub fn fork(&self) -> Self {
-        Self { layer: Arc::new(Mutex::new(self.lock().fork())) }
+        Self::from_layer(self.lock().fork())
     }
 
     /// Forgets what is open; content without a name goes.

@@ -41,6 +41,13 @@ impl Cache {
         self.root.join("interpreters").join(&recipe.name).join(&recipe.hash[..16])
     }
 
+    /// The folders of all finished builds of an interpreter, older ones too.
+    pub fn builds(&self, interpreter: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root.join("interpreters").join(interpreter));
+        let folders = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+        folders.filter(|folder| folder.join("module.wasm").exists()).collect()
+    }
+
     /// What the recipes keep between builds: a folder an interpreter, and one for what they share.
     pub(super) fn work(&self) -> PathBuf {
         self.root.join("work")
@@ -73,7 +80,7 @@ impl Built {
 
     /// The read-only base layer of a session's files.
     pub fn base(&self) -> PathBuf {
-        self.folder.join("base.tar")
+        base_of(&self.folder)
     }
 
     /// What is installed.
@@ -89,4 +96,9 @@ impl Built {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// The base layer of the build in `folder`.
+pub fn base_of(folder: &Path) -> PathBuf {
+    folder.join("base.tar")
 }

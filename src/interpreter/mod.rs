@@ -9,7 +9,7 @@ mod recipe;
 use serde::{Deserialize, Serialize};
 
 pub use build::{BuildError, build};
-pub use cache::{Built, Cache};
+pub use cache::{Built, Cache, base_of};
 pub use recipe::{Manifest, Recipe, UnknownInterpreter};
 
 /// What an interpreter has: `packages.json` of a build.

@@ -1,5 +1,7 @@
 //! Session pools: what they offer, how many sessions they hold, and the way to a session.
 
+mod history;
+mod keeping;
 mod name;
 mod ready;
 mod specification;
@@ -9,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+pub use history::HistoryError;
+pub use keeping::{FindImage, Keeping};
 pub use name::{InvalidPoolName, PoolName};
-pub use specification::{InvalidSpecification, PoolLimits, PoolSpecification, SnapshotPolicy};
+pub use specification::{InvalidSpecification, OnCooldown, PoolLimits, PoolSpecification, Retention, SnapshotPolicy};
 
 use crate::egress::Egress;
 use crate::files::{BlobStore, Tree};
@@ -19,8 +23,10 @@ use crate::records::{Census, Level, PoolRecords, Records};
 use crate::sandbox::SandboxError;
 use crate::sandbox::wasm::{Image, WasmSandbox, Workers};
 use crate::session::{
-    Directory, Full, Identifier, Lease, NoLease, NotAdded, Parts, Session, SessionPage, SessionView, Settled,
+    Directory, Files, Full, Identifier, Lease, NoLease, Parts, Session, SessionPage, SessionView, Terms,
 };
+use crate::snapshot::RestoreError;
+use crate::snapshot::store::StoreError;
 use ready::ReadySandboxes;
 
 /// Why there is no lease.
@@ -32,19 +38,18 @@ pub enum LeaseError {
     QueueFull { limit: usize, retry_after: Duration },
     #[error("the execution was stopped while it waited for its session")]
     Stopped,
+    #[error("the gateway is shutting down")]
+    Draining,
+    /// It stays where it is.
+    #[error("the session hibernates and cannot be woken: {0}")]
+    Asleep(RestoreError),
+    #[error("the session was set back while the files were written; send them again")]
+    SetBack,
+    /// The session goes on in memory.
+    #[error("the session could not be put on disk: {0}")]
+    NotKept(StoreError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-}
-
-/// Why a session was not forked.
-#[derive(Debug, thiserror::Error)]
-pub enum ForkError {
-    #[error("no session with this identifier is active")]
-    NoParent,
-    #[error("a session with one of the new identifiers exists")]
-    Exists(Identifier),
-    #[error(transparent)]
-    Lease(#[from] LeaseError),
 }
 
 /// A session pool of one interpreter.
@@ -56,6 +61,8 @@ pub struct Pool {
     workers: Workers,
     egress: Arc<Egress>,
     records: PoolRecords,
+    /// In pools whose sessions go to disk.
+    keeping: Option<Keeping>,
 }
 
 /// What new sessions start from. Those that exist keep the image that they started from.
@@ -66,7 +73,7 @@ struct Supply {
 }
 
 impl Pool {
-    /// Opens a pool and starts to make its ready sandboxes.
+    /// Opens a pool and starts to make its ready sandboxes. Nothing of it goes to disk.
     pub fn open(
         specification: PoolSpecification,
         image: Arc<Image>,
@@ -75,14 +82,50 @@ impl Pool {
         workers: Workers,
         records: &Records,
     ) -> Arc<Self> {
+        Self::with(specification, image, packages, blobs, workers, records, None)
+    }
+
+    /// The same for a pool whose sessions go to disk. Those that are there are taken in.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open_kept(
+        specification: PoolSpecification,
+        image: Arc<Image>,
+        packages: Arc<Packages>,
+        blobs: BlobStore,
+        workers: Workers,
+        records: &Records,
+        keeping: Keeping,
+    ) -> Result<Arc<Self>, StoreError> {
+        let pool = Self::with(specification, image, packages, blobs, workers, records, Some(keeping));
+        pool.take_in()?;
+        Ok(pool)
+    }
+
+    fn with(
+        specification: PoolSpecification,
+        image: Arc<Image>,
+        packages: Arc<Packages>,
+        blobs: BlobStore,
+        workers: Workers,
+        records: &Records,
+        keeping: Option<Keeping>,
+    ) -> Arc<Self> {
         let records = records.pool(specification.name.as_str(), &specification.tags, specification.console_log);
-        let (limit, cooldown) = (specification.max_concurrent_sessions, specification.cooldown());
-        let directory = Arc::new(Directory::new(limit, cooldown, records.clone()));
+        let terms = Terms {
+            limit: specification.max_concurrent_sessions,
+            lifetimes: specification.lifetimes(),
+            hibernates: specification.hibernates(),
+            retained_bytes: specification.retention.bytes,
+        };
+        let store = keeping.as_ref().map(|keeping| keeping.store.clone());
+        let directory = Arc::new(Directory::new(terms, store, records.clone()));
         let egress = Egress::new(specification.egress.clone());
         let supply = Supply::start(&specification, image, packages, &blobs, &workers, &egress, &records);
         let supply = RwLock::new(Arc::new(supply));
         records.event(Level::Informational, "PoolOpened", format!("opened, with {}", specification.interpreter));
-        Arc::new(Self { specification, supply, blobs, directory, workers, egress, records })
+        Arc::new(Self { specification, supply, blobs, directory, workers, egress, records, keeping })
     }
 
     /// New sessions start from `image` from now on. It belongs to the same engine as the one before.
@@ -118,18 +161,26 @@ impl Pool {
         specification.max_concurrent_sessions + specification.ready_session_instances + 16
     }
 
-    /// Waits for the session of `identifier`, made when there is none.
+    /// Waits for the session of `identifier`, made when there is none, woken when it hibernates.
     ///
     /// # Errors
     /// See [`LeaseError`].
     pub async fn lease(&self, identifier: &Identifier, stop: &CancellationToken) -> Result<Lease, LeaseError> {
         let queue = self.specification.queue_length;
-        let lease = self.directory.lease(identifier, queue, stop, || self.parts()).await;
-        lease.map_err(|denied| match denied {
+        let mut tries = 0;
+        let lease = loop {
+            match self.directory.lease(identifier, queue, stop, || self.parts()).await {
+                Err(NoLease::PoolFull { .. }) if self.makes_room(&mut tries, 1).await => {}
+                lease => break lease,
+            }
+        };
+        let mut lease = lease.map_err(|denied| match denied {
             NoLease::PoolFull { retry_after } => self.full(retry_after),
             NoLease::QueueFull => LeaseError::QueueFull { limit: queue, retry_after: Duration::from_secs(1) },
             NoLease::Stopped => LeaseError::Stopped,
-        })
+        })?;
+        self.wake(&mut lease).await?;
+        Ok(lease)
     }
 
     /// The sandbox of a lease, made now if this is the session's first execution.
@@ -152,45 +203,45 @@ impl Pool {
             restored.set_egress(self.egress.clone());
             return Ok(restored);
         }
-        let mut made = WasmSandbox::new(lease.image().clone(), lease.tree(), memory_bytes).await?;
+        let mut made = WasmSandbox::new(lease.image(), lease.tree(), memory_bytes).await?;
         made.set_egress(self.egress.clone());
         made.reseed().await?;
         Ok(made)
     }
 
-    /// Makes sessions that begin as the session `parent` is now, once its turn comes. They share its memory and files until
-    /// they write; what is random is seeded anew in each.
+    /// The files of a session that exists; it is woken when it hibernates.
     ///
     /// # Errors
-    /// See [`ForkError`]; then there are no children.
-    pub async fn fork(&self, parent: &Identifier, children: &[Identifier]) -> Result<Vec<SessionView>, ForkError> {
-        if self.find(parent).is_none() {
-            return Err(ForkError::NoParent);
+    /// When it cannot be woken.
+    pub async fn files(&self, identifier: &Identifier) -> Result<Option<Files>, LeaseError> {
+        let Some(session) = self.find(identifier) else { return Ok(None) };
+        match session.files() {
+            Some(files) => Ok(Some(files)),
+            None => self.woken_files(identifier).await.map(Some),
         }
-        let lease = self.lease(parent, &CancellationToken::new()).await?;
-        let (created, snapshot) = (lease.created(), lease.snapshot());
-        // A parent that ended meanwhile was made anew by the lease: nobody wanted that.
-        if lease.settle(!created) != Settled::Lives {
-            return Err(ForkError::NoParent);
-        }
-        self.directory.add_all(children, || Parts::from_snapshot(&snapshot)).map_err(|denied| match denied {
-            NotAdded::Exists(identifier) => ForkError::Exists(identifier),
-            NotAdded::Full(Full { retry_after }) => self.full(retry_after).into(),
-        })
     }
 
-    /// The files of a session that exists.
-    pub fn files(&self, identifier: &Identifier) -> Option<Tree> {
-        self.find(identifier).map(|session| session.files())
+    /// The files of a session in memory, at once.
+    pub fn files_awake(&self, identifier: &Identifier) -> Option<Files> {
+        self.find(identifier).and_then(|session| session.files())
     }
 
     /// The files of a session, made when there is none. No sandbox is made for it yet.
     ///
     /// # Errors
-    /// When the pool is full.
-    pub fn files_or_create(&self, identifier: &Identifier) -> Result<Tree, LeaseError> {
-        let session = self.directory.session(identifier, || self.parts());
-        session.map(|session| session.files()).map_err(|Full { retry_after }| self.full(retry_after))
+    /// When the pool is full, or the session cannot be woken.
+    pub async fn files_or_create(&self, identifier: &Identifier) -> Result<Files, LeaseError> {
+        let mut tries = 0;
+        let session = loop {
+            match self.directory.session(identifier, || self.parts()) {
+                Err(Full { .. }) if self.makes_room(&mut tries, 1).await => {}
+                session => break session.map_err(|Full { retry_after }| self.full(retry_after))?,
+            }
+        };
+        match session.files() {
+            Some(files) => Ok(files),
+            None => self.woken_files(identifier).await,
+        }
     }
 
     pub fn session(&self, identifier: &Identifier) -> Option<SessionView> {
@@ -202,26 +253,39 @@ impl Pool {
         self.directory.page(skip, top)
     }
 
-    /// Ends a session; a running execution is interrupted. False when there was none.
-    pub fn end_session(&self, identifier: &Identifier) -> bool {
-        let ended = self.directory.end(identifier);
-        let found = ended.is_some();
-        self.drop_elsewhere(ended.into_iter().collect());
-        found
+    /// Ends a session; a running execution is interrupted. False when there was none. It is off the disk when this comes back.
+    ///
+    /// # Errors
+    /// When the disk fails: it is gone from memory, and may be there again after a restart.
+    pub async fn end_session(&self, identifier: &Identifier) -> Result<bool, StoreError> {
+        let Some(ended) = self.directory.end(identifier) else { return Ok(false) };
+        let key = ended.key().clone();
+        self.drop_elsewhere(vec![ended]);
+        if let Some(keeping) = &self.keeping {
+            keeping.store.end(&key).await?;
+        }
+        Ok(true)
     }
 
-    /// Ends what nobody used for the cooldown.
-    pub fn reap(&self) {
-        self.drop_elsewhere(self.directory.reap(Instant::now()));
+    /// Ends what nobody used for the cooldown, or puts it to disk.
+    pub fn reap(self: &Arc<Self>) {
+        let reaped = self.directory.reap(Instant::now());
+        self.drop_elsewhere(reaped.ended);
+        self.hibernate_soon(reaped.tired);
     }
 
-    /// Ends everything.
-    pub fn close(&self) {
+    /// Ends everything; what is to survive is on disk then.
+    pub async fn close(self: &Arc<Self>) {
         self.supply().ready.close();
-        let ended = self.directory.end_all();
-        let log = format!("closed, and {} sessions with it", ended.len());
+        let sessions = if self.specification.survives() {
+            self.hibernate_all().await;
+            self.directory.let_go_all()
+        } else {
+            self.directory.end_all()
+        };
+        let log = format!("closed, and {} sessions with it", sessions.len());
         self.records.event(Level::Informational, "PoolClosed", log);
-        self.drop_elsewhere(ended);
+        self.drop_elsewhere(sessions);
     }
 
     /// Where what happens in it is written down.

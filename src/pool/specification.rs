@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::PoolName;
 use crate::egress::EgressPolicy;
 use crate::sandbox::limits::{FileLimits, SessionLimits};
+use crate::session::Lifetimes;
 
 /// One pool's settings, as they stand in the configuration file. Every figure has its unit in its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,19 @@ pub struct PoolSpecification {
     /// What is kept to roll a broken session back to.
     #[serde(default)]
     pub snapshot: SnapshotPolicy,
+    /// What becomes of a session when its cooldown is over.
+    #[serde(default)]
+    pub on_cooldown: OnCooldown,
+    /// Every execution, upload and deletion is on disk before it is answered, and is there after a crash. It brings what
+    /// `snapshot = "after-each"` does.
+    #[serde(default)]
+    pub durable: bool,
+    /// Snapshots of a session that are kept on disk beside its latest.
+    #[serde(default)]
+    pub history: usize,
+    /// How long sessions stay on disk, and how much of it they may have.
+    #[serde(default)]
+    pub retention: Retention,
     #[serde(default)]
     pub limits: PoolLimits,
     /// What code may ask of the outside. Nothing by default.
@@ -57,6 +71,36 @@ pub enum SnapshotPolicy {
     Never,
     /// After each execution: a session whose guest breaks goes on as it was before.
     AfterEach,
+    /// When it hibernates: a session that its first execution after that breaks goes on as it was before.
+    OnHibernate,
+}
+
+/// What becomes of a session when its cooldown is over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCooldown {
+    /// It ends, as in the hosted service.
+    #[default]
+    Destroy,
+    /// It goes to disk, and its next call wakes it. It does so too when the pool is full or memory is short.
+    Hibernate,
+}
+
+/// What hibernated sessions of a pool may have of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// A session ends so long after it hibernated.
+    pub seconds: u64,
+    /// All of them together; the earliest used end first.
+    pub bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        // A month: longer than a conversation is forgotten. Small sessions have some 30 KB.
+        Self { seconds: 30 * 86_400, bytes: 10 << 30 }
+    }
 }
 
 /// What one session, and one execution in it, may use.
@@ -158,6 +202,10 @@ impl PoolSpecification {
             cooldown_seconds: defaults::cooldown_seconds(),
             queue_length: defaults::queue_length(),
             snapshot: SnapshotPolicy::default(),
+            on_cooldown: OnCooldown::default(),
+            durable: false,
+            history: 0,
+            retention: Retention::default(),
             limits: PoolLimits::default(),
             egress: EgressPolicy::default(),
             tags: BTreeMap::new(),
@@ -177,6 +225,9 @@ impl PoolSpecification {
             within("max_concurrent_sessions", sessions, 1, Self::MAX_SESSIONS as u64),
             within("ready_session_instances", self.ready_session_instances as u64, 0, 1000),
             within("cooldown_seconds", self.cooldown_seconds, 1, 30 * 86_400),
+            within("history", self.history as u64, 0, 1000),
+            within("retention.seconds", self.retention.seconds, 1, 10 * 365 * 86_400),
+            within("retention.bytes", self.retention.bytes, 1, 1 << 50),
             within("queue_length", self.queue_length as u64, 0, 10_000),
             within("limits.timeout_seconds", limits.timeout_seconds, 1, limits.timeout_ceiling_seconds),
             within("limits.timeout_ceiling_seconds", limits.timeout_ceiling_seconds, 1, 86_400),
@@ -191,6 +242,7 @@ impl PoolSpecification {
         .into_iter()
         .flatten()
         .chain(self.tags_problem())
+        .chain(self.never_hibernates())
         .chain(self.egress.problems().into_iter().map(|(setting, problem)| self.problem(setting, problem)))
         .collect()
     }
@@ -203,12 +255,47 @@ impl PoolSpecification {
         (!fine).then(|| self.problem("tags", problem.into()))
     }
 
+    fn never_hibernates(&self) -> Option<InvalidSpecification> {
+        let problem =
+            || self.problem("snapshot", "is on-hibernate in a pool whose on_cooldown is not hibernate".into());
+        (self.snapshot == SnapshotPolicy::OnHibernate && !self.hibernates()).then(problem)
+    }
+
+    /// Whether idle sessions go to disk.
+    pub fn hibernates(&self) -> bool {
+        self.on_cooldown == OnCooldown::Hibernate
+    }
+
+    /// Whether sessions are there after the gateway has ended and begun again.
+    pub fn survives(&self) -> bool {
+        self.durable || self.hibernates()
+    }
+
+    /// Whether anything of it goes to the store of snapshots.
+    pub fn is_stored(&self) -> bool {
+        self.survives() || self.history > 0
+    }
+
+    /// Whether a snapshot is taken after each execution.
+    pub fn snapshots_each(&self) -> bool {
+        self.durable || self.snapshot == SnapshotPolicy::AfterEach
+    }
+
+    /// Whether a session that was woken can be rolled back to what it was then.
+    pub fn rolls_back_to_waking(&self) -> bool {
+        self.durable || self.snapshot != SnapshotPolicy::Never
+    }
+
     fn problem(&self, setting: &'static str, problem: String) -> InvalidSpecification {
         InvalidSpecification { pool: self.name.to_string(), setting, problem }
     }
 
     pub fn cooldown(&self) -> Duration {
         Duration::from_secs(self.cooldown_seconds)
+    }
+
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes { cooldown: self.cooldown(), retention: Duration::from_secs(self.retention.seconds) }
     }
 
     /// What a session may use for its whole life.
@@ -238,8 +325,9 @@ mod tests {
         let mut pool = PoolSpecification::named(PoolName::new("python").unwrap());
         pool.max_concurrent_sessions = 0;
         pool.limits.timeout_seconds = 1000;
+        pool.snapshot = SnapshotPolicy::OnHibernate;
         let problems: Vec<_> = pool.problems().iter().map(|problem| problem.setting).collect();
-        assert_eq!(problems, ["max_concurrent_sessions", "limits.timeout_seconds"]);
+        assert_eq!(problems, ["max_concurrent_sessions", "limits.timeout_seconds", "snapshot"]);
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! All sessions of a pool: found by identifier, made up to a maximum, reaped when their cooldown is over.
+//! All sessions of a pool: found by identifier, made up to a maximum, reaped when their time is over.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::state::Event;
+use super::state::{Event, Lifetimes, State};
 use super::{Identifier, Parts, Session, SessionPage, SessionView};
 use crate::records::{Census, Ended, Made, PoolRecords};
+use crate::snapshot::store::{Store, StoredSession};
 
 /// A session is reaped within a second or two of its end; one that is there so much later is stuck.
 const OVERDUE: Duration = Duration::from_secs(10);
@@ -18,8 +20,22 @@ const OVERDUE: Duration = Duration::from_secs(10);
 pub struct Directory {
     sessions: Mutex<Sessions>,
     permits: Arc<Semaphore>,
-    cooldown: Duration,
+    terms: Terms,
+    /// Where they hibernate. What ends here is forgotten there.
+    store: Option<Arc<Store>>,
     records: PoolRecords,
+}
+
+/// How many sessions there may be, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Sessions in memory at once.
+    pub limit: usize,
+    pub lifetimes: Lifetimes,
+    /// When the cooldown is over a session hibernates instead of ending.
+    pub hibernates: bool,
+    /// What hibernated sessions may have on disk together; the earliest used end first.
+    pub retained_bytes: u64,
 }
 
 #[derive(Default)]
@@ -42,14 +58,45 @@ pub enum NotAdded {
     Full(Full),
 }
 
+/// Sessions whose time is over.
+pub struct Reaped {
+    /// Dropping them frees their memory.
+    pub ended: Vec<Arc<Session>>,
+    /// To be put to disk.
+    pub tired: Vec<Arc<Session>>,
+}
+
 impl Directory {
-    /// Holds at most `limit` sessions, each ending `cooldown` after its last use.
-    pub fn new(limit: usize, cooldown: Duration, records: PoolRecords) -> Self {
-        Self { sessions: Mutex::default(), permits: Arc::new(Semaphore::new(limit)), cooldown, records }
+    pub fn new(terms: Terms, store: Option<Arc<Store>>, records: PoolRecords) -> Self {
+        Self { sessions: Mutex::default(), permits: Arc::new(Semaphore::new(terms.limit)), terms, store, records }
     }
 
     pub(super) fn records(&self) -> &PoolRecords {
         &self.records
+    }
+
+    /// Takes in a session that the store has. False when its time is over by the clock on the wall.
+    pub fn add_stored(&self, identifier: Identifier, stored: StoredSession) -> bool {
+        let Lifetimes { cooldown, retention } = self.terms.lifetimes;
+        let whole = if self.terms.hibernates { retention } else { cooldown };
+        let unused = OffsetDateTime::now_utc() - stored.snapshot.taken_at;
+        let left = whole.saturating_sub(Duration::try_from(unused).unwrap_or_default());
+        if left.is_zero() {
+            return false;
+        }
+        let mut sessions = self.lock();
+        sessions.made += 1;
+        let session = Session::asleep(identifier.clone(), stored, sessions.made, self.terms.lifetimes, left);
+        sessions.by_identifier.insert(identifier, Arc::new(session));
+        true
+    }
+
+    pub(super) fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.permits.clone().try_acquire_owned().ok()
+    }
+
+    pub(super) fn full(&self) -> Full {
+        self.lock().full(self.terms.lifetimes.cooldown)
     }
 
     /// The session of `identifier`, and whether it was made now.
@@ -62,12 +109,10 @@ impl Directory {
         if let Some(session) = sessions.by_identifier.get(identifier) {
             return Ok((session.clone(), false));
         }
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return Err(Full { retry_after: sessions.first_expiry(self.cooldown) });
-        };
+        let permit = self.permit().ok_or_else(|| sessions.full(self.terms.lifetimes.cooldown))?;
         let parts = parts();
         let made = if parts.sandbox.is_some() { Made::Ready } else { Made::OnDemand };
-        let session = sessions.add(identifier, parts, self.cooldown, permit);
+        let session = sessions.add(identifier, parts, self.terms.lifetimes, permit);
         drop(sessions);
         self.records.session_made(identifier.as_str(), made);
         Ok((session, true))
@@ -77,18 +122,22 @@ impl Directory {
     ///
     /// # Errors
     /// When one of them exists, or not all fit.
-    pub fn add_all(&self, identifiers: &[Identifier], parts: impl Fn() -> Parts) -> Result<Vec<SessionView>, NotAdded> {
+    pub fn add_all(
+        &self,
+        identifiers: &[Identifier],
+        parts: impl Fn() -> Parts,
+    ) -> Result<Vec<Arc<Session>>, NotAdded> {
         let mut sessions = self.lock();
         let taken = |identifier: &&Identifier| sessions.by_identifier.contains_key(identifier);
         if let Some(taken) = identifiers.iter().find(taken) {
             return Err(NotAdded::Exists(taken.clone()));
         }
-        let full = || NotAdded::Full(Full { retry_after: sessions.first_expiry(self.cooldown) });
+        let full = || NotAdded::Full(sessions.full(self.terms.lifetimes.cooldown));
         let count = u32::try_from(identifiers.len()).map_err(|_| full())?;
         let mut permits = self.permits.clone().try_acquire_many_owned(count).map_err(|_| full())?;
         let mut add = |identifier: &Identifier| {
             let permit = permits.split(1).expect("there is one for each");
-            sessions.add(identifier, parts(), self.cooldown, permit).view()
+            sessions.add(identifier, parts(), self.terms.lifetimes, permit)
         };
         let added = identifiers.iter().map(&mut add).collect();
         drop(sessions);
@@ -108,15 +157,19 @@ impl Directory {
         self.lock().by_identifier.get(identifier).cloned()
     }
 
-    /// Takes `session` out, if it still is the one of its identifier, and gives it back for dropping.
+    /// Takes `session`, which is over, out, if it still is the one of its identifier, and gives it back for dropping.
     pub(super) fn forget(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
+        if let Some(store) = &self.store {
+            store.end_soon(&session.key);
+        }
         match self.lock().by_identifier.entry(session.identifier.clone()) {
             Entry::Occupied(entry) if Arc::ptr_eq(entry.get(), session) => Some(entry.remove()),
             _ => None,
         }
     }
 
-    /// Ends the session of `identifier`; the identifier is free at once. `None` when there was none.
+    /// Ends the session of `identifier`; the identifier is free at once. `None` when there was none. What the store has of it is
+    /// the caller's to forget.
     pub fn end(&self, identifier: &Identifier) -> Option<Arc<Session>> {
         let session = self.lock().by_identifier.remove(identifier)?;
         session.end();
@@ -124,30 +177,61 @@ impl Directory {
         Some(session)
     }
 
-    /// Takes out the sessions whose cooldown is over at `now`. Dropping them frees their memory.
-    pub fn reap(&self, now: Instant) -> Vec<Arc<Session>> {
+    /// Takes out the sessions whose time is over at `now`, and tells which are to hibernate.
+    pub fn reap(&self, now: Instant) -> Reaped {
         let mut sessions = self.lock();
-        let due = |session: &Arc<Session>| {
+        let mut tired = Vec::new();
+        let mut due = |session: &Arc<Session>| {
             let mut record = session.record();
-            let ended = record.state.after(Event::Expire, now, self.cooldown);
-            if let Ok(state) = ended {
-                record.state = state;
+            let ended = record.state.after(Event::Expire, now, self.terms.lifetimes);
+            let Ok(state) = ended else { return false };
+            if self.terms.hibernates && record.awake.is_some() {
+                tired.push(session.clone());
+                return false;
             }
-            ended.is_ok()
+            record.state = state;
+            true
         };
-        let ended: Vec<_> =
+        let mut ended: Vec<_> =
             sessions.by_identifier.extract_if(|_, session| due(session)).map(|(_, session)| session).collect();
+        ended.extend(sessions.over(self.terms.retained_bytes));
         drop(sessions);
         ended.iter().for_each(|session| self.ended(session, Ended::Expired));
-        ended
+        if let Some(store) = &self.store {
+            ended.iter().for_each(|session| store.end_soon(&session.key));
+        }
+        Reaped { ended, tired }
+    }
+
+    /// The idle sessions in memory, the earliest used first; at most `count`.
+    pub fn earliest_used(&self, count: usize) -> Vec<(OffsetDateTime, Arc<Session>)> {
+        let sessions = self.lock();
+        let idle = |session: &Arc<Session>| {
+            let record = session.record();
+            let free = matches!(record.state, State::Idle { .. }) && record.waiting == 0 && record.users == 0;
+            free.then_some(record.last_accessed_at)
+        };
+        let mut all: Vec<_> =
+            sessions.by_identifier.values().filter_map(|session| Some((idle(session)?, session.clone()))).collect();
+        all.sort_unstable_by_key(|(used_at, session)| (*used_at, session.number));
+        all.truncate(count);
+        all
+    }
+
+    /// Lets go of all sessions. Those that are on disk stay there.
+    pub fn let_go_all(&self) -> Vec<Arc<Session>> {
+        self.lock().by_identifier.drain().map(|(_, session)| session).collect()
     }
 
     /// Ends all sessions.
     pub fn end_all(&self) -> Vec<Arc<Session>> {
-        let ended: Vec<_> = self.lock().by_identifier.drain().map(|(_, session)| session).collect();
+        let ended = self.let_go_all();
         for session in &ended {
             session.end();
             self.ended(session, Ended::Closed);
+            if let Some(store) = &self.store {
+                store.end_soon(&session.key);
+            }
         }
         ended
     }
@@ -167,9 +251,11 @@ impl Directory {
             let record = session.record();
             census.waiting += record.waiting;
             census.memory_bytes += record.memory_bytes;
-            match record.state.expires_at() {
-                Some(expiry) => census.overdue += usize::from(late.is_some_and(|late| expiry < late)),
-                None => census.running += 1,
+            match record.state {
+                State::Idle { expires_at } | State::Hibernated { expires_at } => {
+                    census.overdue += usize::from(late.is_some_and(|late| expires_at < late));
+                }
+                State::Running | State::Ending | State::Ended => census.running += 1,
             }
         }
         census
@@ -201,19 +287,56 @@ impl Sessions {
         &mut self,
         identifier: &Identifier,
         parts: Parts,
-        cooldown: Duration,
+        lifetimes: Lifetimes,
         permit: OwnedSemaphorePermit,
     ) -> Arc<Session> {
         self.made += 1;
-        let session = Arc::new(Session::new(identifier.clone(), parts, self.made, cooldown, permit));
+        let session = Arc::new(Session::new(identifier.clone(), parts, self.made, lifetimes, permit));
         self.by_identifier.insert(identifier.clone(), session.clone());
         session
     }
 
+    /// Takes out hibernated sessions, the earliest used first, until the rest has at most `bytes` on disk.
+    fn over(&mut self, bytes: u64) -> Vec<Arc<Session>> {
+        let mut asleep = Vec::new();
+        let mut total: u64 = 0;
+        for session in self.by_identifier.values() {
+            let record = session.record();
+            if let (State::Hibernated { .. }, Some(stored)) = (record.state, &record.stored) {
+                total += stored.bytes;
+                asleep.push((record.last_accessed_at, stored.bytes, session.clone()));
+            }
+        }
+        if total <= bytes {
+            return Vec::new();
+        }
+        asleep.sort_unstable_by_key(|(used_at, _, session)| (*used_at, session.number));
+        let mut ended = Vec::new();
+        for (_, own, session) in asleep {
+            if total <= bytes {
+                break;
+            }
+            let mut record = session.record();
+            // Somebody may have taken it meanwhile.
+            if let State::Hibernated { .. } = record.state {
+                record.state = State::Ended;
+                drop(record);
+                total -= own;
+                self.by_identifier.remove(&session.identifier);
+                ended.push(session);
+            }
+        }
+        ended
+    }
+
     /// How long until the first idle session's cooldown is over; `cooldown` when none is idle.
-    fn first_expiry(&self, cooldown: Duration) -> Duration {
+    fn full(&self, cooldown: Duration) -> Full {
         let now = Instant::now();
-        let expiries = self.by_identifier.values().filter_map(|session| session.record().state.expires_at());
-        expiries.min().map_or(cooldown, |first| first.saturating_duration_since(now))
+        let expiry = |session: &Arc<Session>| match session.record().state {
+            State::Idle { expires_at } => Some(expires_at),
+            _ => None,
+        };
+        let first = self.by_identifier.values().filter_map(expiry).min();
+        Full { retry_after: first.map_or(cooldown, |first| first.saturating_duration_since(now)) }
     }
 }

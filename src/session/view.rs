@@ -13,11 +13,20 @@ pub struct SessionView {
     pub identifier: Identifier,
     pub created_at: OffsetDateTime,
     pub last_accessed_at: OffsetDateTime,
-    /// When it ends if nobody uses it. While an execution has it: the cooldown from now.
+    /// When it ends, or hibernates in pools where it does, if nobody uses it. While an execution has it: the cooldown from now.
     pub expires_at: OffsetDateTime,
     /// Changes with every use.
     pub etag: String,
-    pub running: bool,
+    pub state: SessionState,
+}
+
+/// Where a session stands, for those outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    Idle,
+    Running,
+    /// On disk; the next call wakes it.
+    Hibernated,
 }
 
 /// Some sessions of a pool, ordered by creation.
@@ -32,8 +41,10 @@ impl Session {
     pub fn view(&self) -> SessionView {
         let record = self.record();
         let left = match record.state {
-            State::Idle { expires_at } => expires_at.saturating_duration_since(Instant::now()),
-            State::Running | State::Ending | State::Ended => self.cooldown,
+            State::Idle { expires_at } | State::Hibernated { expires_at } => {
+                expires_at.saturating_duration_since(Instant::now())
+            }
+            State::Running | State::Ending | State::Ended => self.lifetimes.cooldown,
         };
         SessionView {
             identifier: self.identifier.clone(),
@@ -41,7 +52,11 @@ impl Session {
             last_accessed_at: record.last_accessed_at,
             expires_at: OffsetDateTime::now_utc() + left,
             etag: format!("{:x}-{:x}", self.number, record.uses),
-            running: matches!(record.state, State::Running | State::Ending),
+            state: match record.state {
+                State::Idle { .. } | State::Ended => SessionState::Idle,
+                State::Running | State::Ending => SessionState::Running,
+                State::Hibernated { .. } => SessionState::Hibernated,
+            },
         }
     }
 }

@@ -1,13 +1,50 @@
 //! Snapshots: a session captured between executions, whole: its guest's state and its files. Immutable and shared; what did not
 //! change since the snapshot before is shared with that.
+//!
+//! ```text
+//! mod.rs        a snapshot in memory: taken, restored
+//! manifest.rs   its table of contents, as bytes      chunk.rs  what it is made of, as bytes
+//! pack.rs       a snapshot as both, and back         file.rs   both in one file, to carry away
+//! store/        where they are kept on disk
+//! ```
 
-use std::sync::Arc;
+pub mod chunk;
+pub mod file;
+pub mod manifest;
+mod pack;
+pub mod store;
+
+use std::sync::{Arc, OnceLock};
 
 use time::OffsetDateTime;
 
 use crate::files::{ChangeMark, Tree};
 use crate::sandbox::SandboxError;
-use crate::sandbox::wasm::{GuestState, Image, WasmSandbox};
+use crate::sandbox::wasm::{GuestState, Image, ImageIdentity, WasmSandbox};
+use crate::wire::Malformed;
+pub use manifest::{Manifest, Owner};
+pub use pack::{Kept, Packed, Place, Unpacked};
+use store::StoreError;
+
+/// Why a snapshot that was written down cannot be restored. Nothing of it was used.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error("the snapshot cannot be used: {0}")]
+    Malformed(#[from] Malformed),
+    #[error("the snapshot is damaged: a checksum does not fit")]
+    Checksum,
+    #[error("the snapshot has format {version}, which this build does not read")]
+    Version { version: u16 },
+    /// The interpreter was built anew, and the old build is gone.
+    #[error("the snapshot was taken on another image of the interpreter ({image:?}), which is not there any more")]
+    Image { image: ImageIdentity },
+    #[error("the snapshot belongs to a session of another pool")]
+    Pool,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the snapshot's files could not be kept on disk")]
+    Files(#[from] std::io::Error),
+}
 
 /// A moment of a session.
 pub struct Snapshot {
@@ -19,6 +56,8 @@ pub struct Snapshot {
     guest: Option<GuestState>,
     files: Tree,
     mark: ChangeMark,
+    /// Which chunks of the store hold it, once it is there.
+    kept: OnceLock<Kept>,
 }
 
 impl Snapshot {
@@ -37,7 +76,43 @@ impl Snapshot {
         // The fork knows what is open, too: both must be as they were for it to be shared.
         let unchanged = previous.filter(|previous| previous.mark == mark && opens_the_same(&previous.guest, &guest));
         let files = unchanged.map_or_else(|| files.fork(), |previous| previous.files.clone());
-        Arc::new(Self { number, taken_at: OffsetDateTime::now_utc(), image: image.clone(), guest, files, mark })
+        let (taken_at, kept) = (OffsetDateTime::now_utc(), OnceLock::new());
+        Arc::new(Self { number, taken_at, image: image.clone(), guest, files, mark, kept })
+    }
+
+    /// The same guest with the files of `tree`, which has changed since while the guest did not run.
+    pub fn with_files(&self, tree: &Tree) -> Arc<Self> {
+        let (image, guest, taken_at) = (self.image.clone(), self.guest.clone(), OffsetDateTime::now_utc());
+        let (files, mark, kept) = (tree.fork(), tree.mark(), OnceLock::new());
+        Arc::new(Self { number: self.number, taken_at, image, guest, files, mark, kept })
+    }
+
+    /// The same state, which a session goes on from now.
+    pub fn as_of_now(&self) -> Self {
+        let (image, guest, files) = (self.image.clone(), self.guest.clone(), self.files.clone());
+        let (number, taken_at, mark) = (self.number, OffsetDateTime::now_utc(), self.mark);
+        Self { number, taken_at, image, guest, files, mark, kept: self.kept.clone() }
+    }
+
+    /// Whether the files are as `tree` has them now. Only for a tree that goes on from this snapshot, or that it was taken of.
+    pub fn has_files_of(&self, tree: &Tree) -> bool {
+        self.mark == tree.mark()
+    }
+
+    fn from_parts(manifest: &Manifest, image: Arc<Image>, guest: Option<GuestState>, files: Tree) -> Self {
+        let (number, taken_at, mark) = (manifest.number, manifest.taken_at, files.mark());
+        Self { number, taken_at, image, guest, files, mark, kept: OnceLock::new() }
+    }
+
+    /// Says that the store has it.
+    pub fn keep(&self, kept: Kept) {
+        // A second word of the same thing changes nothing.
+        let _ = self.kept.set(kept);
+    }
+
+    /// Whether the store has it.
+    pub fn is_kept(&self) -> bool {
+        self.kept.get().is_some()
     }
 
     pub fn image(&self) -> &Arc<Image> {

@@ -24,7 +24,8 @@ async fn start_endless(gateway: &Running, identifier: &str) -> tokio::net::TcpSt
 
 fn is_running(gateway: &Running, identifier: &str) -> bool {
     let pool = gateway.gateway.pool(&sandpool::pool::PoolName::new("python").unwrap()).unwrap();
-    pool.session(&Identifier::new(identifier).unwrap()).is_some_and(|session| session.running)
+    pool.session(&Identifier::new(identifier).unwrap())
+        .is_some_and(|session| session.state == sandpool::session::SessionState::Running)
 }
 
 #[tokio::test(flavor = "multi_thread")]

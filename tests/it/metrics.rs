@@ -61,7 +61,10 @@ async fn ready_sandboxes_and_running_code_are_seen() {
     assert_eq!((&standing["sessions"]["running"], &standing["sessions"]["overdue"]), (&json!(1), &json!(0)));
     let pools = gateway.get("/pools").await.json();
     assert_eq!(pools["value"][0]["name"], "python");
-    assert!(running.pools().all(|pool| pool.end_session(&sandpool::session::Identifier::new("sleeper").unwrap())));
+    let sleeper = sandpool::session::Identifier::new("sleeper").unwrap();
+    for pool in running.pools() {
+        assert!(pool.end_session(&sleeper).await.unwrap());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,18 @@ async fn a_first_execution_that_breaks_keeps_what_was_uploaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_callers_and_code_did_to_files_between_executions_stays() {
+    let gateway = keeping().await;
+    gateway.run("files", "for n in 'abc': open(n, 'w').write(n)").await;
+    // A removal alone is a change as well.
+    gateway.run("files", "import os\nos.remove('a')").await;
+    gateway.send("DELETE", "/pools/python/files/b?identifier=files", &[], b"").await;
+    gateway.upload("/pools/python/files?identifier=files", "d", b"d").await;
+    assert_eq!(gateway.run("files", BREAK).await["sessionRolledBack"], true);
+    assert_eq!(result(&gateway.run("files", "import os\nsorted(os.listdir())").await), "['c', 'd']");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_snapshots_a_broken_session_is_discarded() {
     let gateway = gateway().await;
     gateway.run("discarded", "x = 1").await;
@@ -112,7 +124,7 @@ async fn a_fork_is_all_or_nothing() {
 }
 
 /// Live states that a pickle would lose, each with a cell that makes it and one that goes on from it.
-const STATES: &[(&str, &str, &str)] = &[
+pub const STATES: &[(&str, &str, &str)] = &[
     ("x = 0\ndef bump():\n    global x\n    x += 1\n    return x\nbump()", "bump()", "2"),
     (
         "def outer():\n    n = 0\n    def inner():\n        nonlocal n\n        n += 1\n        return n\n    return inner\nf = outer()\nf()",
@@ -132,6 +144,32 @@ const STATES: &[(&str, &str, &str)] = &[
     ("import asyncio\nasync def later():\n    await asyncio.sleep(0)\n    return 9\ntask = later()", "await task", "9"),
     ("import array\nnumbers = array.array('d', range(200000))", "sum(numbers)", "19999900000.0"),
     ("import sys\nsys.setrecursionlimit(500)", "sys.getrecursionlimit()", "500"),
+    (
+        "class P:\n    __slots__ = ('a', '__weakref__')\n    @property\n    def twice(self): return self.a * 2\np = P()\np.a = 4",
+        "p.a += 1\np.twice",
+        "10",
+    ),
+    ("f = open('half.txt', 'w+')\nf.write('abcdef')\nf.seek(2)", "f.read(3), f.tell()", "('cde', 5)"),
+    (
+        "def deep(n):\n    yield n\n    if n: yield from deep(n - 1)\nd = deep(50)\nfor _ in range(25): last = next(d)",
+        "last, next(d), sum(d)",
+        "(26, 25, 300)",
+    ),
+    (
+        "import functools\n@functools.lru_cache\ndef fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)\nfib(80)",
+        "fib.cache_info().currsize, fib(80)",
+        "(81, 23416728348467685)",
+    ),
+    (
+        "import decimal, datetime\nt = datetime.timedelta(days=3)\nd = decimal.Decimal('1.10')",
+        "t * 2, d + 1",
+        "(datetime.timedelta(days=6), Decimal('2.10'))",
+    ),
+    (
+        "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    kept = e",
+        "type(kept).__name__, kept.__traceback__.tb_lineno",
+        "('ZeroDivisionError', 2)",
+    ),
     ("import time\nbefore = time.monotonic()", "time.monotonic() >= before", "True"),
     ("import io\nbuffer = io.StringIO('line 1\\nline 2')\nbuffer.readline()", "buffer.readline()", "'line 2'"),
     (

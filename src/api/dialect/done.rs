@@ -29,6 +29,8 @@ struct Ended<'a> {
     session_created: bool,
     session_discarded: bool,
     session_rolled_back: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_kept: Option<bool>,
     /// Bytes of output beyond the limit.
     dropped_bytes: u64,
     files: Vec<Changed<'a>>,
@@ -70,6 +72,7 @@ impl<'a> Ended<'a> {
             session_created: outcome.session_created,
             session_discarded: outcome.session_discarded,
             session_rolled_back: outcome.session_rolled_back,
+            session_kept: outcome.session_kept,
             dropped_bytes: outcome.dropped_bytes,
             files: outcome.files.iter().map(Changed::of).collect(),
             network: Network::of(outcome),

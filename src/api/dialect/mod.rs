@@ -36,6 +36,9 @@ pub(super) struct Additions<'a> {
     session_discarded: bool,
     /// The session is as it was before this execution, which broke it.
     session_rolled_back: bool,
+    /// In durable pools: whether it is on disk as this execution left it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_kept: Option<bool>,
     /// Everything shown beside the text streams, in order.
     outputs: Vec<&'a Event>,
     /// Files below `/mnt/data` that were made or changed.
@@ -60,6 +63,7 @@ impl<'a> Additions<'a> {
             session_created: outcome.session_created,
             session_discarded: outcome.session_discarded,
             session_rolled_back: outcome.session_rolled_back,
+            session_kept: outcome.session_kept,
             outputs: outcome.events.iter().filter(|event| is_rich(event)).collect(),
             files: outcome.files.iter().map(Changed::of).collect(),
             network: Network::of(outcome),
@@ -125,6 +129,7 @@ pub(super) mod tests {
             session_created: true,
             session_discarded: false,
             session_rolled_back: false,
+            session_kept: None,
             files: vec![],
             network: Calls::default(),
         }

@@ -29,6 +29,12 @@ pub(super) fn stderr(outcome: &Outcome) -> String {
             "The session was rolled back: its variables and files are as they were before this execution",
         );
     }
+    if outcome.session_kept == Some(false) {
+        push_line(
+            &mut text,
+            "The session could not be put on disk: it goes on in memory, and a crash of the gateway would undo this execution",
+        );
+    }
     for line in ending(outcome.exit) {
         push_line(&mut text, line);
     }

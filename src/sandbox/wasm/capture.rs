@@ -16,19 +16,19 @@ use crate::files::Tree;
 use crate::sandbox::SandboxError;
 
 /// WebAssembly's page.
-const GROWTH_BYTES: u64 = 64 << 10;
+pub(super) const GROWTH_BYTES: u64 = 64 << 10;
 
-type Page = [u8; PAGE_BYTES];
+pub(super) type Page = [u8; PAGE_BYTES];
 
 /// The state of a guest that does not run. Cheap to clone: the pages are shared.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GuestState {
     /// Size of the linear memory, in bytes.
-    memory_bytes: u64,
+    pub(super) memory_bytes: u64,
     /// By number: the pages that differ from the image's (from zeros, beyond the image).
-    pages: Arc<BTreeMap<u32, Arc<Page>>>,
-    descriptors: Descriptors,
-    clock: Duration,
+    pub(super) pages: Arc<BTreeMap<u32, Arc<Page>>>,
+    pub(super) descriptors: Descriptors,
+    pub(super) clock: Duration,
 }
 
 impl std::fmt::Debug for GuestState {

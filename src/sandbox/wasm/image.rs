@@ -11,6 +11,7 @@ use wasmtime_wizer::Wizer;
 use super::engine::{Engine, base_config};
 use super::guest::Guest;
 use super::hot::HotPages;
+use super::identity::ImageIdentity;
 use super::instance::WasmSandbox;
 use super::interrupt::InterruptCell;
 use super::wasi::{self, WasiState};
@@ -44,6 +45,7 @@ pub struct ImageSource {
 /// A compiled image, ready to be instantiated.
 pub struct Image {
     engine: Engine,
+    identity: ImageIdentity,
     source: ImageSource,
     instance: InstancePre<Guest>,
     interrupt_cell: Arc<InterruptCell>,
@@ -124,17 +126,27 @@ impl Image {
     ///
     /// # Safety
     /// The file is machine code: it must be what [`Image::compile`] gave, in a place that only the gateway's user writes.
-    pub unsafe fn load(engine: &Engine, compiled: &Path, source: ImageSource) -> Result<Arc<Self>, SandboxError> {
+    pub unsafe fn load(
+        engine: &Engine,
+        compiled: &Path,
+        source: ImageSource,
+        identity: ImageIdentity,
+    ) -> Result<Arc<Self>, SandboxError> {
         let failed = |e: wasmtime::Error| SandboxError::new("loading an image", e);
         // SAFETY: the caller vouches for the file.
         let module = unsafe { Module::deserialize_file(engine.wasmtime(), compiled) }.map_err(failed)?;
         let instance = linker(engine.wasmtime()).and_then(|linker| linker.instantiate_pre(&module)).map_err(failed)?;
         let (engine, interrupt_cell, hot) = (engine.clone(), Arc::default(), OnceLock::new());
-        let mut image = Self { engine, source, instance, interrupt_cell, pristine: None, hot };
+        let mut image = Self { engine, identity, source, instance, interrupt_cell, pristine: None, hot };
         let (cell, store, memory) = image.read_abi().map_err(failed)?;
         image.interrupt_cell = Arc::new(cell);
         image.pristine = Some((store, memory));
         Ok(Arc::new(image))
+    }
+
+    /// What it is, across restarts.
+    pub fn identity(&self) -> ImageIdentity {
+        self.identity
     }
 
     pub fn engine(&self) -> &Engine {

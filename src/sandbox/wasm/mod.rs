@@ -6,11 +6,13 @@
 mod blocking;
 mod cached;
 mod capture;
+mod delta;
 mod emit;
 mod engine;
 mod guest;
 mod hot;
 mod http;
+mod identity;
 mod image;
 mod instance;
 mod interrupt;
@@ -19,9 +21,11 @@ mod pages;
 pub mod wasi;
 mod workers;
 
-pub use cached::{image, is_made};
+pub use cached::{image, image_called, is_made};
 pub use capture::GuestState;
+pub use delta::{GROUP_BYTES, GuestWriter};
 pub use engine::{Engine, EngineSettings};
+pub use identity::ImageIdentity;
 pub use image::{Image, ImageSource};
 pub use instance::WasmSandbox;
 pub use workers::Workers;

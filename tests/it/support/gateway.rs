@@ -43,6 +43,7 @@ pub struct Gateway {
     child: Mutex<Child>,
     url: String,
     log: Log,
+    /// Ends with the gateway, unless it was given one.
     _folder: TempDir,
 }
 

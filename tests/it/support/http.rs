@@ -8,9 +8,12 @@ use sandpool::api::contract::{Seen, check_response};
 use sandpool::api::serve::{Connections, serve};
 use sandpool::gateway::{Access, Gateway};
 use sandpool::interpreter::{Package, Packages};
-use sandpool::pool::{Pool, PoolName, PoolSpecification};
+use sandpool::pool::{FindImage, Keeping, OnCooldown, Pool, PoolName, PoolSpecification};
 use sandpool::records::{Records, RecordsSettings};
+use sandpool::sandbox::wasm::Image;
+use sandpool::snapshot::store::Store;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,10 +24,11 @@ use super::guests;
 pub struct Running {
     pub address: SocketAddr,
     pub gateway: Gateway,
+    pub pool: Arc<Pool>,
     pub stop: CancellationToken,
     pub served: tokio::task::JoinHandle<bool>,
     _stops: DropGuard,
-    _folder: tempfile::TempDir,
+    _folder: TempDir,
 }
 
 /// A gateway that everybody may call.
@@ -38,25 +42,76 @@ pub async fn gateway_with(
     connections: Connections,
     adjust: impl FnOnce(&mut PoolSpecification),
 ) -> Running {
+    let specification = specification(adjust);
+    // Making the image runs a runtime of its own.
+    let image = tokio::task::spawn_blocking(guests::image).await.expect("an image");
+    let (blobs, workers, records) = (guests::blobs(), guests::workers().clone(), records());
+    let pool = Pool::open(specification, image, packages(), blobs, workers, &records.1);
+    gateway_of(pool, access, connections, records).await
+}
+
+/// A gateway whose sessions go to `store`, on `image`; it finds no image of the past.
+pub async fn gateway_on(store: &Arc<Store>, image: Arc<Image>, adjust: impl FnOnce(&mut PoolSpecification)) -> Running {
+    gateway_with_past(store, image, Arc::new(|_| Ok(None)), adjust).await
+}
+
+/// The same, with the images of the past that `find` finds.
+pub async fn gateway_with_past(
+    store: &Arc<Store>,
+    image: Arc<Image>,
+    find: Arc<FindImage>,
+    adjust: impl FnOnce(&mut PoolSpecification),
+) -> Running {
+    let (keeping, workers, records) = (Keeping::new(store.clone(), find), guests::workers().clone(), records());
+    let (specification, blobs) = (specification(adjust), guests::blobs());
+    let pool = Pool::open_kept(specification, image, packages(), blobs, workers, &records.1, keeping);
+    let pool = pool.expect("the store can be read");
+    gateway_of(pool, Access::default(), Connections::default(), records).await
+}
+
+/// The same on the Python image, with sessions that hibernate.
+pub async fn gateway_kept(store: &Arc<Store>, adjust: impl FnOnce(&mut PoolSpecification)) -> Running {
+    let image = tokio::task::spawn_blocking(guests::image).await.expect("an image");
+    let hibernating = |pool: &mut PoolSpecification| {
+        pool.on_cooldown = OnCooldown::Hibernate;
+        adjust(pool);
+    };
+    gateway_on(store, image, hibernating).await
+}
+
+fn packages() -> Arc<Packages> {
+    let runtime = Package { name: "python".into(), version: "3".into() };
+    Arc::new(Packages { runtime, packages: Vec::new() })
+}
+
+fn specification(adjust: impl FnOnce(&mut PoolSpecification)) -> PoolSpecification {
     let mut specification = PoolSpecification::named(PoolName::new("python").unwrap());
     specification.max_concurrent_sessions = 6;
     specification.ready_session_instances = 1;
     specification.limits.memory_mebibytes = 256;
     adjust(&mut specification);
-    let runtime = Package { name: "python".into(), version: "3".into() };
-    let packages = Arc::new(Packages { runtime, packages: Vec::new() });
-    // Making the image runs a runtime of its own.
-    let image = tokio::task::spawn_blocking(guests::image).await.expect("an image");
+    specification
+}
+
+fn records() -> (TempDir, Records) {
     let folder = tempfile::tempdir().expect("a folder");
     let records = Records::open(folder.path(), &RecordsSettings::default()).expect("records");
-    let pool = Pool::open(specification, image, packages, guests::blobs(), guests::workers().clone(), &records);
-    let gateway = Gateway::new(vec![pool], access, records);
+    (folder, records)
+}
+
+async fn gateway_of(
+    pool: Arc<Pool>,
+    access: Access,
+    connections: Connections,
+    (folder, records): (TempDir, Records),
+) -> Running {
+    let gateway = Gateway::new(vec![pool.clone()], access, records);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
     let served = tokio::spawn(serve(listener, gateway.clone(), connections, stopped));
-    Running { address, gateway, stop: stop.clone(), served, _stops: stop.drop_guard(), _folder: folder }
+    Running { address, gateway, pool, stop: stop.clone(), served, _stops: stop.drop_guard(), _folder: folder }
 }
 
 /// An answer, checked.
@@ -89,6 +144,22 @@ impl Answer {
 }
 
 impl Running {
+    /// Puts all idle sessions to disk now.
+    pub async fn hibernate(&self) {
+        for (_, session) in self.pool.earliest_used(usize::MAX) {
+            let pool = self.pool.clone();
+            let gone = guests::workers().spawn(async move { pool.hibernate(&session).await }).await;
+            assert!(gone.expect("no panic").expect("the disk takes it"), "it is idle");
+        }
+    }
+
+    /// Ends it as a SIGTERM does.
+    pub async fn shut_down(self) {
+        self.gateway.drain(Duration::from_secs(10)).await;
+        self.stop.cancel();
+        self.served.await.expect("it served");
+    }
+
     pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }

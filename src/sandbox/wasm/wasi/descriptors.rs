@@ -150,6 +150,23 @@ impl Descriptors {
         Ok(replaced)
     }
 
+    /// A table with nothing open, to [`put`](Self::put) into.
+    pub fn none() -> Self {
+        Self { first: [None; 4], more: BTreeMap::new() }
+    }
+
+    /// Opens `descriptor` at `fd`, as it stood in a table that was written down. False when no table can have it there.
+    pub fn put(&mut self, fd: u32, descriptor: Descriptor) -> bool {
+        if fd as usize >= MAX_DESCRIPTORS + self.first.len() || self.get(fd).is_ok() || self.check_room().is_err() {
+            return false;
+        }
+        match self.first.get_mut(fd as usize) {
+            Some(place) => *place = Some(descriptor),
+            None => drop(self.more.insert(fd, descriptor)),
+        }
+        true
+    }
+
     /// Every descriptor and its number, in order: what a snapshot of the session writes down.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Descriptor)> {
         let first = (0..).zip(self.first).filter_map(|(fd, descriptor)| descriptor.map(|descriptor| (fd, descriptor)));
