@@ -72,6 +72,10 @@ fn check(cell: &Map<String, Value>, ran: &Ran) -> Vec<String> {
                 "events" => {
                     return (events(wanted) != ran.events).then(|| format!("wanted {wanted}, got {:?}", ran.events));
                 }
+                "displays" => {
+                    let got = json!(displays(ran));
+                    return (got != *wanted).then(|| format!("displays: wanted {wanted}, got {got}"));
+                }
                 "stdout" => Some(ran.stdout()),
                 "stderr" => Some(stderr(ran)),
                 "result" => ran.result().map(str::to_owned),
@@ -111,6 +115,18 @@ fn holds(got: &Option<String>, part: &Value) -> bool {
 /// The result event in one of its forms.
 fn shown<'a>(ran: &'a Ran, mime: &str) -> Option<&'a Value> {
     ran.events.iter().find_map(|e| if let Event::Result(shown) = e { shown.data.get(mime) } else { None })
+}
+
+/// The forms of each thing that was displayed.
+fn displays(ran: &Ran) -> Vec<Vec<&str>> {
+    let forms = |event| {
+        if let &Event::Display(ref shown) = event {
+            Some(shown.data.keys().map(String::as_str).collect())
+        } else {
+            None
+        }
+    };
+    ran.events.iter().filter_map(forms).collect()
 }
 
 fn stderr(ran: &Ran) -> String {

@@ -12,7 +12,7 @@ use sandpool::sandbox::wasm::{self, Engine, EngineSettings, Image, WasmSandbox, 
 use sandpool::sandbox::{Event, Limits, Output, Report};
 use tokio_util::sync::CancellationToken;
 
-pub const MEMORY_BYTES: u64 = 256 << 20;
+pub const MEMORY_BYTES: u64 = 512 << 20;
 pub const FILES: FileLimits = FileLimits { total_bytes: 8 << 20, file_bytes: 4 << 20, count: 200 };
 pub const LIMITS: Limits = Limits { wall: Duration::from_secs(60), cpu: None, fuel: None, output_bytes: 1 << 20 };
 

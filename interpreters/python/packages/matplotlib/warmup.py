@@ -21,7 +21,9 @@ import numpy
 
 CELLS = ["import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2, 3], [1, 4, 9], label='a')\n"
          "ax.set_title('title')\nax.legend()\nfig.savefig('/tmp/.warm.png')\nplt.close('all')\n"
-         "import os\nos.remove('/tmp/.warm.png')"]
+         "import os\nos.remove('/tmp/.warm.png')",
+         "plt.plot([1, 2, 3])\nplt.show()",
+         "plt.bar(['a', 'b'], [1, 2])\nplt.title('title')"]
 
 
 def warm_up():
