@@ -102,3 +102,58 @@ async fn requests_urllib3_and_httpx() {
         );
     }
 }
+
+/// A wheel of a module `tiny`, made in the session and put on the server.
+const WHEEL: &str = "import io, urllib.request, zipfile\n\
+def publish(version, needs=''):\n\
+\x20   file, about = io.BytesIO(), f'tiny-{version}.dist-info'\n\
+\x20   with zipfile.ZipFile(file, 'w') as wheel:\n\
+\x20       wheel.writestr('tiny.py', f'VERSION = {version!r}')\n\
+\x20       wheel.writestr(f'{about}/METADATA', f'Metadata-Version: 2.1\\nName: tiny\\nVersion: {version}\\n{needs}')\n\
+\x20       wheel.writestr(f'{about}/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n\
+\x20       wheel.writestr(f'{about}/RECORD', '')\n\
+\x20   urllib.request.urlopen(BASE + f'/files/tiny-{version}-py3-none-any.whl', file.getvalue())\n";
+
+#[tokio::test]
+async fn pip_installs_what_is_pure_python() {
+    let server = Server::start().await;
+    let (port, base) = (server.address.port(), server.url(""));
+    let gateway = gateway(&format!(
+        "policy = 'allow-list'\nallow_private = ['127.0.0.0/8']\n\
+         allow = [{{ scheme = 'http', host = '127.0.0.1', port = {port}, methods = ['GET', 'POST'] }}]"
+    ))
+    .await;
+    let pip = format!("%pip install -i {base}/simple");
+    let steps = [
+        (
+            format!("BASE = '{base}'\n{WHEEL}publish('1.0'); publish('2.0', 'Requires-Dist: setuptools>=1\\n')"),
+            true,
+            "",
+        ),
+        // Pinned, then raised; an import that was tried before it was there must not stand in the way.
+        ("try: import tiny\nexcept ModuleNotFoundError as e: print(e.name)".into(), true, "tiny\n"),
+        (format!("{pip} tiny==1.0\nimport tiny\nprint('version', tiny.VERSION)"), true, "version 1.0\n"),
+        (
+            format!(
+                "%pip install --upgrade -i {base}/simple tiny\nimport importlib, importlib.metadata\n\
+                 print('version', importlib.reload(tiny).VERSION, importlib.metadata.version('tiny'))"
+            ),
+            true,
+            "version 2.0 2.0\n",
+        ),
+        (format!("!pip install -i {base}/simple tiny==3.0"), false, ""),
+        ("!pip install -q ipython setuptools".into(), true, "Requirement already satisfied: setuptools"),
+        ("%pip install other".into(), false, ""),
+        ("%pip uninstall tiny\nimport logging\nprint(logging.getLogger().handlers)".into(), true, "\n[]\n"),
+        ("del __import__('sys').modules['tiny']\nimport tiny".into(), false, ""),
+    ];
+    for (code, succeeds, expected) in steps {
+        let answer = gateway.run("pips", &code).await;
+        let stdout = answer["result"]["stdout"].as_str().unwrap_or_default();
+        assert_eq!(answer["status"] == "Succeeded", succeeds, "{code}: {answer}");
+        assert!(stdout.contains(expected), "{code}: {answer}");
+        assert!(!answer.to_string().contains("Unsafe"), "{answer}");
+    }
+    let refused = gateway.run("pips", "%pip install other").await;
+    assert!(refused.to_string().contains("pypi.org cannot be reached"), "{refused}");
+}

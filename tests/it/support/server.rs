@@ -1,5 +1,6 @@
 //! A web server on a port of its own, for guests to ask. What it was asked is kept.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +15,9 @@ pub struct Server {
     asked: Arc<Mutex<Vec<Asked>>>,
     task: AbortHandle,
 }
+
+/// Files by name.
+type Stored = BTreeMap<String, Vec<u8>>;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -33,16 +37,17 @@ impl Asked {
 
 impl Server {
     /// Serves: `/hello`; `/echo`, the request's body; `/to?URL`, a redirect; `/huge`, bytes without end; `/slow`, one byte
-    /// and then nothing; `/table.csv`; `/missing`, 404; `/packed`, gzip; `/junk`, which is not HTTP.
+    /// and then nothing; `/table.csv`; `/missing`, 404; `/packed`, gzip; `/junk`, which is not HTTP; `/files/NAME`, what
+    /// was sent there before; `/simple/PROJECT/`, a package index of all of those.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let kept = asked.clone();
+        let (kept, stored) = (asked.clone(), Arc::<Mutex<Stored>>::default());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let kept = kept.clone();
-                tokio::spawn(async move { answer(stream, &kept).await });
+                let (kept, stored) = (kept.clone(), stored.clone());
+                tokio::spawn(async move { answer(stream, &kept, &stored).await });
             }
         });
         Self { address, asked, task: task.abort_handle() }
@@ -65,7 +70,7 @@ impl Drop for Server {
 }
 
 /// Answers one request. A guest that goes away is no error of the server's.
-async fn answer(mut stream: TcpStream, kept: &Mutex<Vec<Asked>>) -> Option<()> {
+async fn answer(mut stream: TcpStream, kept: &Mutex<Vec<Asked>>, stored: &Mutex<Stored>) -> Option<()> {
     let asked = read(&mut stream).await?;
     let (target, body) = (asked.line.split(' ').nth(1)?.to_owned(), asked.body.clone());
     kept.lock().expect("nothing panics with it").push(asked);
@@ -76,7 +81,19 @@ async fn answer(mut stream: TcpStream, kept: &Mutex<Vec<Asked>>) -> Option<()> {
     };
     // `printf x | gzip`.
     let packed = [31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 171, 0, 0, 131, 22, 220, 140, 1, 0, 0, 0];
+    if let Some(name) = path.strip_prefix("/files/").filter(|_| !body.is_empty()) {
+        stored.lock().expect("nothing panics with it").insert(name.to_owned(), body.clone());
+    }
     let whole = match path {
+        _ if path.starts_with("/simple/") => {
+            let stored = stored.lock().expect("nothing panics with it");
+            let links: String = stored.keys().map(|name| format!("<a href='/files/{name}'>{name}</a>")).collect();
+            text("200 OK", "content-type: text/html\r\n", links.as_bytes())
+        }
+        _ if path.starts_with("/files/") => {
+            let stored = stored.lock().expect("nothing panics with it").get(&path[7..]).cloned();
+            stored.map_or_else(|| text("404 Not Found", "", b""), |content| text("200 OK", "", &content))
+        }
         "/hello" => text("200 OK", "x-served-by: test\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n", b"hello"),
         "/echo" => text("200 OK", "", &body),
         "/to" => text("302 Found", &format!("location: {query}\r\n"), b""),

@@ -1,4 +1,4 @@
-"""`!command` without processes: the handful of commands that notebooks use to look around, and pip's questions."""
+"""`!command` without processes: the handful of commands that notebooks use to look around, and pip."""
 
 import os
 import re
@@ -6,12 +6,11 @@ import shlex
 import stat
 import sys
 import time
-from importlib import metadata
+
+from .installer import pip
 
 _NO_PROCESS = ("!{name} cannot run: this Python runs in WebAssembly and has no other programs. Use Python instead (os, pathlib, "
                "shutil, zipfile, ...), or a container session pool.")
-_NO_INSTALL = ("pip cannot install {names} here: this pool's packages are fixed (list them with %pip list). "
-               "Use a container session pool for other packages.")
 
 
 def run(command):
@@ -82,46 +81,6 @@ def _python(words):
 
 def _which(words):
     return "".join(f"{sys.executable}\n" for word in words if word.startswith("python"))
-
-
-def pip(words):
-    """pip's list, freeze, show; and install, which can only say what is there."""
-    _, arguments = _options(words)
-    if not arguments:
-        return "pip here can: list, freeze, show\n"
-    action, names = arguments[0], arguments[1:]
-    installed = {_normal(dist.name): dist for dist in metadata.distributions()}
-    ordered = sorted(installed.values(), key=lambda dist: dist.name.lower())
-    if action == "list":
-        width = max(len(dist.name) for dist in ordered)
-        head = f"{'Package':{width}} Version\n{'-' * width} -------\n"
-        return head + "".join(f"{dist.name:{width}} {dist.version}\n" for dist in ordered)
-    if action == "freeze":
-        return "".join(f"{dist.name}=={dist.version}\n" for dist in ordered)
-    if action == "show":
-        return "".join(_pip_show(installed.get(_normal(name)), name) for name in names)
-    if action == "install":
-        return _pip_install(installed, names)
-    raise OSError(f"pip {action} is not possible here: this pool's packages are fixed.")
-
-
-def _pip_show(dist, name):
-    if dist is None:
-        return f"WARNING: Package(s) not found: {name}\n"
-    return f"Name: {dist.name}\nVersion: {dist.version}\nSummary: {dist.metadata.get('Summary', '')}\n---\n"
-
-
-def _pip_install(installed, requirements):
-    wanted = {requirement: _normal(re.split(r"[\[<>=!~; ]", requirement)[0]) for requirement in requirements}
-    missing = [requirement for requirement, name in wanted.items() if name not in installed]
-    if missing:
-        raise OSError(_NO_INSTALL.format(names=", ".join(missing)))
-    return "".join(f"Requirement already satisfied: {requirement} ({installed[name].version})\n"
-                   for requirement, name in wanted.items())
-
-
-def _normal(name):
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 _COMMANDS = {

@@ -100,6 +100,6 @@ def _hint(exception):
         name = exception.name.partition(".")[0]
         if name in sys.stdlib_module_names:
             return f"Hint: the standard library's {name} does not exist on this platform (WebAssembly)."
-        return (f"Hint: {name} is not among the packages of this pool (list them with %pip list), and nothing can be "
-                "installed here. Use a container session pool for it.")
+        return (f"Hint: {name} is not among the packages of this pool (list them with %pip list). %pip install can add what is "
+                "pure Python, where the pool's network allows it; for anything else use a container session pool.")
     return None

@@ -5,7 +5,7 @@ import sys
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
-from . import commands
+from . import installer
 
 _SCRIPT = "%%{name} cannot run: this Python runs in WebAssembly and has no other programs. Use Python, or a container session pool."
 
@@ -16,13 +16,13 @@ class SandpoolMagics(Magics):
 
     @line_magic
     def pip(self, line):
-        """%pip list | freeze | show NAME | install NAME (which can only say whether it is there)."""
-        sys.stdout.write(commands.pip(shlex.split(line)))
+        """%pip install | uninstall | list | freeze | show: see `installer`."""
+        sys.stdout.write(installer.pip(shlex.split(line)))
 
     @line_magic
     def conda(self, line):
         """%conda: not here, nor its relatives."""
-        raise OSError("nothing can be installed here: this pool's packages are fixed (list them with %pip list).")
+        raise OSError("conda is not here; %pip list tells what is, and %pip install may add to it.")
 
     mamba = line_magic("mamba")(conda)
     micromamba = line_magic("micromamba")(conda)

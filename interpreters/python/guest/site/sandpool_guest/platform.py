@@ -75,6 +75,21 @@ def _install_os():
     os.cpu_count = os.process_cpu_count = lambda: 1
     if not hasattr(os, "getuid"):
         os.getuid = os.geteuid = os.getgid = os.getegid = lambda: 1000
+    # Files have no modes here; whoever asks for the mask must get one.
+    if not hasattr(os, "umask"):
+        os.umask = _umask
+    if not hasattr(os, "chmod"):
+        os.chmod = lambda path, mode, *, dir_fd=None, follow_symlinks=True: None
+
+
+_mask = 0o022
+
+
+def _umask(mask, /):
+    """umask(mask): remember it, and give back the one before; nothing else comes of it."""
+    global _mask
+    before, _mask = _mask, mask & 0o777
+    return before
 
 
 def _install_network():
