@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Builds the Python interpreter: `python3 recipe.py --out DIR --work DIR [--edition base|full] [--jobs N]`.
+"""Builds the Python interpreter: `python3 recipe.py --out DIR --work DIR [--edition base|full] [--jobs N]
+[--package REQUIREMENT]... [--preload FILE]`.
 
-The base edition is CPython with its standard library; the full edition has the packages of `packages/` linked in.
+The base edition is CPython with its standard library; the full edition has the packages of `packages/` linked in. Either may
+get further packages, pure wheels, and code that runs once, when the image is taken.
 
 Leaves module.wasm, base.tar and packages.json in --out. Every step caches its result in --work, keyed by what went into
 it, so a build that was interrupted goes on where it was, and a changed guest source only links again. Installs nothing and
@@ -21,15 +23,15 @@ if sys.version_info < (3, 11):
 
 sys.path.insert(0, str(HERE.parent))  # ../shared
 
-from building import (compile as libs, cpython, cxx, extensions, faster, layer, link, packages,  # noqa: E402
+from building import (compile as libs, cpython, cxx, extensions, faster, layer, link, own, packages,  # noqa: E402
                       wheels as pypi)
 from shared import compile as shared_compile, fetch, layer as shared_layer, recipe  # noqa: E402
 
 
-def cook(build, manifest, edition):
+def cook(build, manifest, edition, requirements, preload):
     """All steps, in the order in which they need each other."""
     found = packages.find(HERE / "packages") if edition == "full" else []
-    build.total += CXX_STEPS + packages.steps_of(found) if found else 0
+    build.total += (CXX_STEPS + packages.steps_of(found) if found else 0) + bool(requirements)
     compiler = recipe.compiler(build)
     files = build.step("debian", fetch.debian_sources, pinned=True, sources=recipe.pinned(manifest, "debian-source"))
     crates = build.step("crates", fetch.crates, pinned=True, project=HERE / "crates", sources=recipe.pinned(manifest, "crate"))
@@ -54,10 +56,17 @@ def cook(build, manifest, edition):
     reactor = build.step(f"reactor{suffix}", link.reactor, code=[shared_compile, packages],
                          sources=recipe.guest_sources(HERE / "guest"), cpython=source, library=library,
                          archives=[built_in, *libraries], compiler=compiler, **options)
-    base = build.step(f"base{suffix}", layer.tree, code=[shared_layer], guest=HERE / "guest/site", cpython=source,
+    added = {}
+    if requirements:
+        files = [Path(path) for path in requirements if path.endswith(".whl") and Path(path).is_file()]
+        added["own"] = build.step(f"own{suffix}", own.wheels, requirements=requirements, files=files, wheels=wheels,
+                                  packages=compiled)
+    if preload:
+        added["preload"] = preload
+    base = build.step(f"{'own-' if added else ''}base{suffix}", layer.tree, code=[shared_layer], guest=HERE / "guest/site", cpython=source,
                       library=library, native=native, wheels=wheels,
                       manifest={"name": manifest["name"], "version": manifest["version"]}, packages=compiled,
-                      warmups=[package.warmup for package in found if package.warmup])
+                      warmups=[package.warmup for package in found if package.warmup], **added)
     return [reactor.folder / "module.wasm", base.folder / "base.tar", base.folder / "packages.json"]
 
 

@@ -19,11 +19,14 @@ HERE = Path(__file__).resolve().parent
 def main(folder, cook, steps):
     """Run `cook(build, manifest)`, which gives the files to publish, for the interpreter in `folder`.
 
-    An interpreter with editions gets the one to build, too. `steps` may be raised by `cook`.
+    An interpreter with editions gets the one to build, too, and one that takes packages gets the requirements and the file to
+    preload. `steps` may be raised by `cook`.
     """
     manifest = tomllib.loads((folder / "manifest.toml").read_text())
     arguments = _arguments(manifest)
     options = {"edition": arguments.edition} if "editions" in manifest else {}
+    if manifest.get("takes_packages"):
+        options |= {"requirements": arguments.package, "preload": arguments.preload}
     if arguments.until_stdin_ends:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     root = arguments.work.resolve()
@@ -47,6 +50,9 @@ def _arguments(manifest):
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers to run at once")
     if editions := manifest.get("editions"):
         parser.add_argument("--edition", choices=editions, default=editions[0], help="how much of it")
+    if manifest.get("takes_packages"):
+        parser.add_argument("--package", action="append", default=[], metavar="REQUIREMENT", help="a package to add, as pip takes it")
+        parser.add_argument("--preload", type=Path, help="code to run when the image is taken")
     parser.add_argument("--until-stdin-ends", action="store_true",
                         help="end, with the whole process group, when stdin does: whoever started this is gone")
     return parser.parse_args()

@@ -9,7 +9,7 @@ use std::thread;
 use super::serve::progress;
 use crate::config::Settings;
 use crate::files::BlobStore;
-use crate::interpreter::{self, Built, Cache, Packages, Recipe};
+use crate::interpreter::{self, Additions, Built, Cache, Packages, Recipe};
 use crate::pool::{FindImage, Keeping, Pool, PoolSpecification};
 use crate::records::Records;
 use crate::sandbox::SandboxError;
@@ -18,8 +18,9 @@ use crate::snapshot::store::{Store, StoreError};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// Pools that share an engine: the interpreter, the edition that was asked for, and whether they meter fuel.
-type Sharing = (String, Option<String>, bool);
+/// Pools that share an engine: the interpreter, the edition that was asked for, what is added to it, and whether they meter
+/// fuel.
+type Sharing = (String, Option<String>, Additions, bool);
 
 /// The pools, and what is still to be built for some of them.
 pub(super) struct Opened {
@@ -52,11 +53,11 @@ pub(super) fn open_pools(
     let store = open_store(settings)?;
     let mut groups: BTreeMap<Sharing, Vec<&PoolSpecification>> = BTreeMap::new();
     for pool in &settings.pools {
-        let sharing = (pool.interpreter.clone(), pool.edition.clone(), pool.limits.fuel.is_some());
+        let sharing = (pool.interpreter.clone(), pool.edition.clone(), pool.additions(), pool.limits.fuel.is_some());
         groups.entry(sharing).or_default().push(pool);
     }
-    for ((interpreter, edition, metered), specifications) in groups {
-        let editions = wanted(Recipe::editions(&interpreter)?, edition.as_deref())?;
+    for ((interpreter, edition, additions, metered), specifications) in groups {
+        let editions = wanted(Recipe::editions(&interpreter)?, edition.as_deref(), additions)?;
         let engine = Engine::new(engine_settings(&specifications, metered))?;
         let (recipe, loaded) = first(&opened.cache, &engine, &editions)?;
         let find_image = past_images(&opened.cache, &engine, &interpreter);
@@ -129,8 +130,15 @@ impl Upgrade {
     }
 }
 
-/// The edition that was asked for; all of them when none was.
-fn wanted(editions: Vec<Recipe>, edition: Option<&str>) -> Result<Vec<Recipe>, Failed> {
+/// The edition that was asked for; all of them when none was. With packages of the pool's own it is a single one: they may
+/// need what only the largest has.
+fn wanted(mut editions: Vec<Recipe>, edition: Option<&str>, additions: Additions) -> Result<Vec<Recipe>, Failed> {
+    if !additions.is_empty() {
+        if edition.is_none() {
+            editions.drain(..editions.len() - 1);
+        }
+        editions = editions.into_iter().map(|recipe| recipe.with(additions.clone())).collect::<Result<_, _>>()?;
+    }
     let Some(edition) = edition else { return Ok(editions) };
     let known: Vec<_> = editions.iter().filter_map(|recipe| recipe.edition.clone()).collect();
     let found: Vec<_> = editions.into_iter().filter(|recipe| recipe.edition.as_deref() == Some(edition)).collect();
@@ -180,7 +188,7 @@ mod tests {
     #[test]
     fn an_edition_that_is_not_there_is_told_with_those_that_are() {
         let editions = Recipe::editions("python").unwrap();
-        let error = wanted(editions, Some("huge")).unwrap_err();
+        let error = wanted(editions, Some("huge"), Additions::default()).unwrap_err();
         assert!(error.to_string().contains("huge"), "{error}");
     }
 }

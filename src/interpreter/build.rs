@@ -50,6 +50,14 @@ pub fn build(cache: &Cache, recipe: &Recipe, progress: &dyn Fn(&str)) -> Result<
     if let Some(edition) = &recipe.edition {
         command.arg("--edition").arg(edition);
     }
+    for requirement in &recipe.additions.packages {
+        command.arg("--package").arg(requirement);
+    }
+    if let Some(preload) = &recipe.additions.preload {
+        let file = source.join("preload.py");
+        fs::write(&file, preload)?;
+        command.arg("--preload").arg(file);
+    }
     run(command, recipe, progress)?;
     for missing in ["module.wasm", "base.tar", "packages.json"] {
         if !out.join(missing).exists() {

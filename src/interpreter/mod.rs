@@ -2,12 +2,14 @@
 //!
 //! It ends where WebAssembly begins: what a recipe leaves behind ([`Built`]) is made into an image by `sandbox/wasm`.
 
+mod additions;
 mod build;
 mod cache;
 mod recipe;
 
 use serde::{Deserialize, Serialize};
 
+pub use additions::Additions;
 pub use build::{BuildError, build};
 pub use cache::{Built, Cache, base_of};
 pub use recipe::{Manifest, Recipe, UnknownInterpreter};

@@ -7,6 +7,8 @@ use std::{fs, io};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::Additions;
+
 include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
 /// What the recipes have in common; each finds it beside its own folder.
@@ -22,6 +24,8 @@ pub struct Recipe {
     /// None where the interpreter comes in one edition.
     pub edition: Option<String>,
     pub manifest: Manifest,
+    /// What one pool wants beyond the edition.
+    pub additions: Additions,
     /// Names the recipe's content: SHA-256, hexadecimal, of its files and of the shared ones.
     pub hash: String,
 }
@@ -35,6 +39,9 @@ pub struct Manifest {
     /// From the one that is built first to the one that has the most. Empty: there is one, without a name.
     #[serde(default)]
     pub editions: Vec<String>,
+    /// Whether pools may add packages.
+    #[serde(default)]
+    pub takes_packages: bool,
     /// The guest's environment variables.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -45,6 +52,12 @@ pub struct Manifest {
 pub struct UnknownInterpreter {
     pub name: String,
     pub known: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the interpreter {name} takes no packages of a pool's own")]
+pub struct TakesNoPackages {
+    pub name: String,
 }
 
 impl Recipe {
@@ -69,6 +82,7 @@ impl Recipe {
             name: name.to_owned(),
             edition: edition.cloned(),
             manifest: manifest.clone(),
+            additions: Additions::default(),
             hash: hash(name, edition, first),
         };
         let mut editions: Vec<_> =
@@ -87,9 +101,32 @@ impl Recipe {
         Self::editions(name).map(|mut editions| editions.swap_remove(0))
     }
 
+    /// The same with what a pool adds: another build, from the same work.
+    ///
+    /// # Errors
+    /// When the interpreter takes none.
+    pub fn with(mut self, additions: Additions) -> Result<Self, TakesNoPackages> {
+        if additions.is_empty() {
+            return Ok(self);
+        }
+        if !self.manifest.takes_packages {
+            return Err(TakesNoPackages { name: self.name });
+        }
+        let mut hasher = Sha256::new();
+        hasher.update(&self.hash);
+        additions.add_to(&mut hasher);
+        self.hash = hexadecimal(hasher);
+        self.additions = additions;
+        Ok(self)
+    }
+
     /// `python`, or `python (full)`.
     pub fn title(&self) -> String {
-        self.edition.as_ref().map_or_else(|| self.name.clone(), |edition| format!("{} ({edition})", self.name))
+        let own = if self.additions.is_empty() { "" } else { ", with packages of the pool" };
+        match &self.edition {
+            Some(edition) => format!("{} ({edition}{own})", self.name),
+            None => self.name.clone(),
+        }
     }
 
     /// Writes the recipe's files below `folder`, and the shared ones beside them: `<name>/recipe.py` is the program.
@@ -126,6 +163,10 @@ fn hash(interpreter: &str, edition: Option<&String>, first: bool) -> String {
         add(path.as_bytes());
         add(content);
     }
+    hexadecimal(hasher)
+}
+
+fn hexadecimal(hasher: Sha256) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -144,6 +185,22 @@ mod tests {
             let hashes: std::collections::BTreeSet<_> = editions.iter().map(|recipe| &recipe.hash).collect();
             assert_eq!(hashes.len(), editions.len());
         }
+    }
+
+    #[test]
+    fn additions_make_another_build() {
+        let python = || Recipe::named("python").unwrap();
+        let with = |packages: &[&str], preload: Option<&str>| {
+            let packages = packages.iter().map(|&name| name.to_owned()).collect();
+            python().with(Additions { packages, preload: preload.map(str::to_owned) }).unwrap().hash
+        };
+        let hashes =
+            [python().hash, with(&["a"], None), with(&["b"], None), with(&[], Some("a")), with(&["a"], Some(""))];
+        let different: std::collections::BTreeSet<_> = hashes.iter().collect();
+        assert_eq!(different.len(), hashes.len() - 1, "no code is the same as empty code");
+        assert_eq!(with(&[], None), python().hash);
+        let sql = Recipe::named("sqlite").unwrap();
+        assert!(sql.with(Additions { packages: vec!["a".into()], preload: None }).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PoolName;
 use crate::egress::EgressPolicy;
+use crate::interpreter::Additions;
 use crate::sandbox::limits::{FileLimits, SessionLimits};
 use crate::session::Lifetimes;
 
@@ -21,6 +22,13 @@ pub struct PoolSpecification {
     /// An edition of the interpreter. None: the one that has the most, and until it is built the first one.
     #[serde(default)]
     pub edition: Option<String>,
+    /// Pure packages beyond those of the edition: requirements as pip takes them, or absolute paths of wheels. They are in
+    /// the image, which is built when the pool is opened for the first time.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Code that runs once when that image is taken: what it imports need not be imported in a session.
+    #[serde(default)]
+    pub preload: Option<String>,
     /// Sessions at once; a further identifier is refused with 429.
     #[serde(default = "defaults::max_concurrent_sessions")]
     pub max_concurrent_sessions: usize,
@@ -197,6 +205,8 @@ impl PoolSpecification {
             name,
             interpreter: default_interpreter(),
             edition: None,
+            packages: Vec::new(),
+            preload: None,
             max_concurrent_sessions: defaults::max_concurrent_sessions(),
             ready_session_instances: defaults::ready_session_instances(),
             cooldown_seconds: defaults::cooldown_seconds(),
@@ -243,6 +253,7 @@ impl PoolSpecification {
         .flatten()
         .chain(self.tags_problem())
         .chain(self.never_hibernates())
+        .chain(self.additions().problem().map(|problem| self.problem("packages", problem)))
         .chain(self.egress.problems().into_iter().map(|(setting, problem)| self.problem(setting, problem)))
         .collect()
     }
@@ -288,6 +299,11 @@ impl PoolSpecification {
 
     fn problem(&self, setting: &'static str, problem: String) -> InvalidSpecification {
         InvalidSpecification { pool: self.name.to_string(), setting, problem }
+    }
+
+    /// What the pool adds to its interpreter.
+    pub fn additions(&self) -> Additions {
+        Additions { packages: self.packages.clone(), preload: self.preload.clone() }
     }
 
     pub fn cooldown(&self) -> Duration {

@@ -29,6 +29,7 @@ mod isolation;
 mod javascript;
 mod limits;
 mod metrics;
+mod packages;
 mod process;
 mod records;
 mod records_command;

@@ -17,7 +17,7 @@ fn run(gateway: &str, session: &str, code: &str) -> (u16, Value) {
 }
 
 /// A start that is expected to fail at once.
-fn refused(arguments: &[&str], settings: &str) -> String {
+pub fn refused(arguments: &[&str], settings: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sandpool.toml");
     fs::write(&file, settings).unwrap();

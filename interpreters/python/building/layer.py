@@ -15,15 +15,19 @@ LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "l
 LEFT_OUT_FILES = {"turtle.py", "antigravity.py"}
 
 
-def tree(build, folder, guest, cpython, library, native, wheels, manifest, packages=(), warmups=()):
-    """Lay out the tree, compile its bytecode, pack it; `base.tar` and `packages.json`."""
+def tree(build, folder, guest, cpython, library, native, wheels, manifest, packages=(), warmups=(), own=None, preload=None):
+    """Lay out the tree, compile its bytecode, pack it; `base.tar` and `packages.json`. `own` are wheels that a pool adds, and
+    `preload` is its code for the image."""
     root = folder / "root"
     skeleton(root)
     _stdlib(cpython.folder / "src/Lib", library.folder, root / STDLIB)
-    for wheel in sorted((wheels.folder / "files").glob("*.whl")):
-        unpack_wheel(wheel, root / SITE)
+    for step in filter(None, (wheels, own)):
+        for wheel in sorted((step.folder / "files").glob("*.whl")):
+            unpack_wheel(wheel, root / SITE)
     shutil.copytree(guest, root / SITE, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     _packages(packages, warmups, root / SITE)
+    if preload:
+        shutil.copyfile(preload, root / SITE / "sandpool_guest/warm/pool.py")
     build.say("compiling bytecode")
     _bytecode(build, folder, native, root)
     pack(root, folder, manifest, _installed(root / SITE))

@@ -14,6 +14,9 @@ import pkgutil
 import sys
 import warnings
 
+# What a pool's operator wants done. It comes last, and whoever wrote it is told when it fails.
+_OF_THE_POOL = "pool"
+
 _loaded = []
 
 
@@ -24,6 +27,8 @@ def load():
             with warnings.catch_warnings(action="ignore"):
                 _loaded.append(importlib.import_module(f"{__name__}.{found.name}"))
         except ImportError as failure:
+            if found.name == _OF_THE_POOL:
+                raise
             print(f"preload: {found.name}: {failure}", file=sys.__stderr__)
 
 
