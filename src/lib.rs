@@ -21,9 +21,9 @@
 //! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
 //! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database`, `wire` and `records` (which uses `database`)
 //! are leaves that anyone may use.
-//! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`; `reqwest::`, the guests'
-//! way out, only under `egress/`; `rusqlite::` only in `database`, which hands its types on;
-//! `prometheus::` only under `records/`.
+//! `wasmtime::` appears only under `sandbox/wasm/`, what runs containers only under `sandbox/container/`; `axum` and status
+//! codes only under `api/`; `reqwest::`, the guests' way out, only under `egress/`; `rusqlite::` only in `database`, which
+//! hands its types on; `prometheus::` only under `records/`.
 
 pub mod api;
 pub mod cli;

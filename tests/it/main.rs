@@ -14,6 +14,7 @@ mod clients;
 mod command_line;
 mod conformance;
 mod console;
+mod containers;
 mod durable;
 mod egress;
 mod egress_libraries;

@@ -96,6 +96,7 @@ fn libraries_stay_in_their_rooms() {
         ("wasmtime", "sandbox/wasm/"),
         ("axum", "api/"),
         ("hyper", "api/"),
+        ("oci_client", "sandbox/container/image/"),
         ("multer", "api/"),
         ("clap", "cli"),
         ("reqwest", "egress/"),

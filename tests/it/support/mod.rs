@@ -1,8 +1,10 @@
 //! What the tests share.
 
 pub mod browser;
+pub mod containers;
 pub mod gateway;
 pub mod guests;
 pub mod http;
+pub mod images;
 pub mod python;
 pub mod server;
