@@ -14,6 +14,9 @@
 //!  api/        the outcome in the caller's dialect; 200 whatever the guest did
 //! ```
 //!
+//! A request to a pool of containers: `api/forward/` leases the identifier's container from `pool/container/` (a ready one,
+//! or it waits), and sends it there through `sandbox/container/`, bodies as they come.
+//!
 //! # Who imports whom
 //!
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:

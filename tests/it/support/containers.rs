@@ -129,7 +129,7 @@ pub async fn ask(container: &dyn Container, path: &str) -> (u16, String) {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Traces {
     mounts: BTreeSet<String>,
-    cgroups: BTreeSet<PathBuf>,
+    pub cgroups: BTreeSet<PathBuf>,
     folders: BTreeSet<PathBuf>,
 }
 

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod browser;
+pub mod container_pools;
 pub mod containers;
 pub mod gateway;
 pub mod guests;

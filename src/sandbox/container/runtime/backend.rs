@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use rustix::fs::FlockOperation;
@@ -212,7 +214,7 @@ fn layout(
         File::create(folder.join("lock"))
     };
     let lock = write().map_err(ContainerError::during("making the folders of containers"))?;
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+    hold(&lock)
         .map_err(|_| ContainerError::Unsupported("another gateway runs containers with this data folder".into()))?;
     let cgroups = Cgroups::of_this_machine();
     // crun stops at a machine that has both kinds of control groups; without the second, which has no controllers, it
@@ -232,6 +234,18 @@ fn layout(
         open_files: most.min(OPEN_FILES),
         _lock: lock,
     })
+}
+
+/// Takes the lock. Of a gateway that was killed just now, a process that was about to become something else may hold it for
+/// some moments more.
+fn hold(lock: &File) -> Result<(), rustix::io::Errno> {
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(_) if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
+            taken => return taken,
+        }
+    }
 }
 
 /// Mounts something as containers are mounted.

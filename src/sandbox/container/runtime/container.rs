@@ -1,9 +1,9 @@
 //! One container, from its creation to its removal.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,7 +103,9 @@ impl OciContainer {
             open_files: engine.open_files,
         };
         let document = config::document(specification, &image.config, &parts)?;
-        let written = fs::write(folder.join("config.json"), document.to_string());
+        // It holds the session's environment, secrets included.
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join("config.json"));
+        let written = file.and_then(|mut file| file.write_all(document.to_string().as_bytes()));
         written.map_err(ContainerError::during("writing a container's configuration"))?;
         let pipes = || -> io::Result<_> { Ok((io::pipe()?, io::pipe()?)) };
         let ((stdout, out), (stderr, err)) = pipes().map_err(ContainerError::during("making pipes"))?;
