@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::pool::container::ContainerPoolSpecification;
 use crate::pool::{PoolName, PoolSpecification};
 use crate::records::RecordsSettings;
+use crate::sandbox::container::runtime::OciSettings;
 use crate::telemetry::LogFormat;
 
 /// Everything that `sandpool serve` can be told in a file.
@@ -46,6 +48,11 @@ pub struct Settings {
     /// One table a pool; none: a pool called `python`.
     #[serde(rename = "pool")]
     pub pools: Vec<PoolSpecification>,
+    /// One table a pool of containers. Where there is one, and no other pool, there is no `python` either.
+    #[serde(rename = "container_pool")]
+    pub container_pools: Vec<ContainerPoolSpecification>,
+    /// How containers are run. None: only if a pool needs them.
+    pub containers: Option<OciSettings>,
 }
 
 impl Default for Settings {
@@ -64,6 +71,8 @@ impl Default for Settings {
             log_format: LogFormat::Text,
             records: RecordsSettings::default(),
             pools: vec![PoolSpecification::named(PoolName::new("python").expect("it is a name"))],
+            container_pools: Vec::new(),
+            containers: None,
         }
     }
 }
@@ -87,8 +96,16 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Self, InvalidSettings> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| InvalidSettings::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| InvalidSettings::Syntax { path: path.to_owned(), source: Box::new(source) })
+        Self::parse(&text).map_err(|source| InvalidSettings::Syntax { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        let mut settings: Self = toml::from_str(text)?;
+        let table: toml::Table = toml::from_str(text)?;
+        if !settings.container_pools.is_empty() && !table.contains_key("pool") {
+            settings.pools.clear();
+        }
+        Ok(settings)
     }
 
     /// Checks what no type checks.
@@ -98,12 +115,12 @@ impl Settings {
     pub fn check(&self) -> Result<(), InvalidSettings> {
         let mut wrong: Vec<String> =
             self.pools.iter().flat_map(PoolSpecification::problems).map(|problem| problem.to_string()).collect();
+        wrong.extend(self.container_pools.iter().flat_map(|pool| pool.problems()).map(|problem| problem.to_string()));
         let mut names = BTreeSet::new();
-        wrong.extend(
-            self.pools.iter().filter(|p| !names.insert(&p.name)).map(|p| format!("pool {}: the name is taken", p.name)),
-        );
+        let all = self.pools.iter().map(|pool| &pool.name).chain(self.container_pools.iter().map(|pool| &pool.name));
+        wrong.extend(all.filter(|name| !names.insert(*name)).map(|name| format!("pool {name}: the name is taken")));
         wrong.extend(self.records.problems());
-        if self.pools.is_empty() {
+        if self.pools.is_empty() && self.container_pools.is_empty() {
             wrong.push("pool: there is none".into());
         }
         if self.keys.iter().any(|key| key.len() < 16) {
@@ -183,6 +200,16 @@ mod tests {
         assert!(error.to_string().contains("lisen"), "{error}");
         let pool = toml::from_str::<Settings>("[[pool]]\nname = 'a'\nlimits = { fule = 1 }").unwrap_err();
         assert!(pool.to_string().contains("fule"), "{pool}");
+    }
+
+    #[test]
+    fn a_pool_of_containers_may_be_the_only_one() {
+        let app = "[[container_pool]]\nname = 'app'\nimage = 'registry.example/app'\ntarget_port = 80\n";
+        let settings = Settings::parse(app).unwrap();
+        settings.check().unwrap();
+        assert_eq!((settings.pools.len(), settings.container_pools.len()), (0, 1));
+        let both = Settings::parse(&format!("[[pool]]\nname = 'app'\n{app}")).unwrap();
+        assert!(both.check().unwrap_err().to_string().contains("the name is taken"));
     }
 
     #[test]

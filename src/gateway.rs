@@ -1,7 +1,9 @@
 //! The composition root: settings in, one cheap-to-clone [`Gateway`] out. Everything that `api/` can ask for is here.
 
+mod containers;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -10,14 +12,18 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+pub use containers::ContainerSessionPool;
+
 use crate::execution::registry::Registry;
 use crate::execution::run::{self, Admitted};
 use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Status};
 use crate::files::Tree;
 use crate::interpreter::Packages;
+use crate::pool::container::ContainerPool;
 use crate::pool::{HistoryError, LeaseError, Pool, PoolName, PoolSpecification};
 use crate::pressure::Pressure;
 use crate::records::{Census, Counts, Exposition, PoolRecords, Records};
+use crate::sandbox::container::ContainerBackend;
 use crate::sandbox::{Event, Output, SandboxError};
 use crate::session::{Files, Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
@@ -34,6 +40,8 @@ pub struct Gateway {
 
 struct Inner {
     pools: BTreeMap<PoolName, SessionPool>,
+    container_pools: RwLock<BTreeMap<PoolName, Arc<ContainerPool>>>,
+    container_backend: OnceLock<Arc<dyn ContainerBackend>>,
     access: Access,
     records: Records,
     drain: Drain,
@@ -100,8 +108,15 @@ impl Gateway {
             let opened_at = OffsetDateTime::now_utc();
             (name, SessionPool { pool, registry: Arc::default(), drain: drain.clone(), opened_at })
         };
-        let (pools, pressure) = (pools.into_iter().map(opened).collect(), Pressure::default());
-        let inner = Arc::new(Inner { pools, access, records, drain: drain.clone(), pressure });
+        let inner = Arc::new(Inner {
+            pools: pools.into_iter().map(opened).collect(),
+            container_pools: RwLock::default(),
+            container_backend: OnceLock::new(),
+            access,
+            records,
+            drain: drain.clone(),
+            pressure: Pressure::default(),
+        });
         tokio::spawn(reap(Arc::downgrade(&inner)));
         Self { inner }
     }
@@ -134,6 +149,8 @@ impl Gateway {
         for session_pool in self.inner.pools.values() {
             session_pool.pool.close().await;
         }
+        let pools = self.container_pools();
+        futures_util::future::join_all(pools.iter().map(|pool| pool.close())).await;
         self.inner.records.settle().await;
     }
 
@@ -167,6 +184,9 @@ async fn reap(gateway: std::sync::Weak<Inner>) {
             session_pool.pool.reap();
             session_pool.registry.reap(Instant::now());
         }
+        let containers: Vec<_> =
+            gateway.container_pools.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        containers.iter().for_each(|pool| pool.reap());
         gateway.pressure.relieve(gateway.pools.values().map(|session_pool| &session_pool.pool)).await;
     }
 }

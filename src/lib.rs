@@ -14,6 +14,9 @@
 //!  api/        the outcome in the caller's dialect; 200 whatever the guest did
 //! ```
 //!
+//! A request to a pool of containers: `api/forward/` leases the identifier's container from `pool/container/` (a ready one,
+//! or it waits), and sends it there through `sandbox/container/`, bodies as they come.
+//!
 //! # Who imports whom
 //!
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:
@@ -21,9 +24,9 @@
 //! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
 //! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database`, `wire` and `records` (which uses `database`)
 //! are leaves that anyone may use.
-//! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`; `reqwest::`, the guests'
-//! way out, only under `egress/`; `rusqlite::` only in `database`, which hands its types on;
-//! `prometheus::` only under `records/`.
+//! `wasmtime::` appears only under `sandbox/wasm/`, what runs containers only under `sandbox/container/`; `axum` and status
+//! codes only under `api/`; `reqwest::`, the guests' way out, only under `egress/`; `rusqlite::` only in `database`, which
+//! hands its types on; `prometheus::` only under `records/`.
 
 pub mod api;
 pub mod cli;

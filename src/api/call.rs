@@ -41,19 +41,30 @@ impl Call<'_> {
     /// A link to `path` in this pool, with this call's `api-version` and `parameters`; absolute where the request named
     /// a host. The host is the caller's word, and goes back to that caller only.
     pub(super) fn link(&self, path: &str, parameters: &[(&str, &str)]) -> String {
-        let host = self.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let base = host.map_or(String::new(), |host| format!("{}://{host}", self.scheme()));
-        let version = self.query.raw_version().map(|version| format!("api-version={version}"));
-        let others = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
-        let query: Vec<String> = version.into_iter().chain(others).collect();
-        format!("{base}{}{path}?{}", self.prefix, query.join("&"))
+        link(self.headers, self.query, self.prefix, path, parameters)
     }
+}
 
-    /// `https` when a proxy in front says so.
-    fn scheme(&self) -> &'static str {
-        let proto = self.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
-        if proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")) { "https" } else { "http" }
-    }
+/// A link to `path` below `prefix`; see [`Call::link`].
+pub(super) fn link(
+    headers: &HeaderMap,
+    query: Query<'_>,
+    prefix: &str,
+    path: &str,
+    parameters: &[(&str, &str)],
+) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let base = host.map_or(String::new(), |host| format!("{}://{host}", scheme(headers)));
+    let version = query.raw_version().map(|version| format!("api-version={version}"));
+    let others = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+    let query: Vec<String> = version.into_iter().chain(others).collect();
+    format!("{base}{prefix}{path}?{}", query.join("&"))
+}
+
+/// `https` when a proxy in front says so.
+fn scheme(headers: &HeaderMap) -> &'static str {
+    let proto = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+    if proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")) { "https" } else { "http" }
 }
 
 /// A body as JSON.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::execution::{ExecutionError, InvalidExecutionId};
 use crate::files::FileError;
+use crate::pool::container::NoSession;
 use crate::pool::{HistoryError, LeaseError};
 use crate::records::RecordsError;
 use crate::session::InvalidIdentifier;
@@ -75,6 +76,12 @@ pub(super) enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Records(#[from] RecordsError),
+    #[error(transparent)]
+    NoContainer(#[from] NoSession),
+    #[error("the session's container does not take connections on the pool's target port ({0})")]
+    ContainerUnreachable(std::io::ErrorKind),
+    #[error("the session's container ended, or hung up, before it had answered")]
+    ContainerBroke,
     #[error("the gateway is not ready: {0}")]
     NotReady(String),
     /// The gateway lost the execution; the cause is logged where it happened.
@@ -147,6 +154,9 @@ impl Failure {
             Self::Lease(error) => lease(error),
             Self::History(error) => history(error),
             Self::Store(_) => INTERNAL,
+            Self::NoContainer(error) => no_container(error),
+            Self::ContainerUnreachable(_) => Face::new(StatusCode::BAD_GATEWAY, "SessionContainerUnreachable"),
+            Self::ContainerBroke => Face::new(StatusCode::BAD_GATEWAY, "SessionContainerFailed"),
             Self::NotReady(_) => {
                 Face::later(StatusCode::SERVICE_UNAVAILABLE, "GatewayNotReady", Duration::from_secs(1))
             }
@@ -296,6 +306,20 @@ fn records(error: &RecordsError) -> Face {
         RecordsError::Database(_) | RecordsError::Sql(_) | RecordsError::Key { .. } | RecordsError::Thread(_) => {
             INTERNAL
         }
+    }
+}
+
+fn no_container(error: &NoSession) -> Face {
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    let second = Duration::from_secs(1);
+    match error {
+        NoSession::Full { retry_after, .. } => {
+            Face::later(StatusCode::TOO_MANY_REQUESTS, "SessionPoolFull", *retry_after)
+        }
+        NoSession::Failing { retry_after } => Face::later(unavailable, "SessionPoolNotReady", *retry_after),
+        NoSession::NotInTime(_) => Face::later(unavailable, "SessionPoolNotReady", second),
+        NoSession::Stopped => Face::new(StatusCode::CONFLICT, "SessionStopped"),
+        NoSession::Closed => Face::later(unavailable, "GatewayShuttingDown", second),
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs`, `snapshots.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
 //! | `audit.rs` | what each call leaves in the records |
 //! | `console.rs` | the page for people: static files |
+//! | `forward/` | pools of containers: everything goes to the container |
 //! | `dialect/` | the wire generations of an execution |
 //! | `events.rs` | an execution as a stream of server-sent events |
 //! | `error.rs` | the only failure statuses |
@@ -28,6 +29,7 @@ mod error;
 mod events;
 mod executions;
 mod files;
+mod forward;
 mod payload;
 mod query;
 mod records;
@@ -113,6 +115,11 @@ async fn dispatch(
         // The page holds nothing; it asks its user for a key.
         Ok(Route::Console(file)) => return console::file(file),
         _ => api.keys.admit(&parts.headers)?,
+    }
+    if let Some(at) = route::pool_path(parts.uri.path())
+        && let Some(pool) = PoolName::new(&at.pool).ok().and_then(|name| api.gateway.container_pool(&name))
+    {
+        return forward::answer(&pool, &at, parts, payload).await;
     }
     let (pool, prefix, operation) = match route {
         Err(NoRoute::Path) => return Err(Failure::NoRoute),

@@ -41,6 +41,12 @@ impl Payload {
         self.announced
     }
 
+    /// The body itself, for somebody who reads it at a pace of his own.
+    pub(super) fn take(&mut self) -> Body {
+        self.ended = true;
+        std::mem::take(&mut self.body)
+    }
+
     /// The next piece; None at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {

@@ -125,6 +125,53 @@ fn find(method: &Method, segments: &[&str]) -> Option<Route> {
     }
 }
 
+/// A path under a pool's endpoint, whatever it asks for: a pool of containers has paths of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PoolPath<'a> {
+    pub pool: String,
+    /// The path of the pool, as in [`Route::Pool`].
+    pub prefix: String,
+    /// What follows, exactly as sent.
+    pub rest: &'a str,
+}
+
+impl PoolPath<'_> {
+    /// The segments of what follows, as routes are matched.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.rest.split('/').filter(|s| !s.is_empty()).map(|segment| decode(segment).into_owned()).collect()
+    }
+}
+
+/// The pool that `path` is under; None when it is under none.
+pub(super) fn pool_path(path: &str) -> Option<PoolPath<'_>> {
+    let mut segments = Vec::new();
+    let mut end = 0;
+    // The longer form of a pool's path has six segments.
+    for part in path.split_inclusive('/') {
+        if segments.len() == 6 || (segments.len() == 2 && segments[0] == "pools") {
+            break;
+        }
+        let segment = part.trim_end_matches('/');
+        if !segment.is_empty() {
+            segments.push(decode(segment));
+            end = part.as_ptr() as usize - path.as_ptr() as usize + segment.len();
+        }
+    }
+    let (pool, prefix) = match segments.iter().map(Cow::as_ref).collect::<Vec<_>>().as_slice() {
+        ["pools", pool] => ((*pool).to_owned(), format!("/pools/{}", encode(pool))),
+        [s, subscription, r, group, p, pool]
+            if s.eq_ignore_ascii_case("subscriptions")
+                && r.eq_ignore_ascii_case("resourceGroups")
+                && p.eq_ignore_ascii_case("sessionPools") =>
+        {
+            let prefix = format!("/{s}/{}/{r}/{}/{p}/{}", encode(subscription), encode(group), encode(pool));
+            ((*pool).to_owned(), prefix)
+        }
+        _ => return None,
+    };
+    Some(PoolPath { pool, prefix, rest: &path[end..] })
+}
+
 fn at_pool(pool: &str, prefix: String, method: &str, rest: &[&str]) -> Option<Route> {
     operation(method, rest).map(|operation| Route::Pool { pool: pool.to_owned(), prefix, operation })
 }
@@ -250,6 +297,27 @@ mod tests {
             let Ok(Route::Pool { pool, operation, .. }) = route(&Method::GET, path) else { panic!("{path}") };
             assert_eq!((pool.as_str(), operation), ("p1", Operation::ReadSession), "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_under_a_pool_stays_as_it_was_sent() {
+        for (path, pool, rest) in [
+            ("/pools/app", "app", ""),
+            ("/pools/app/", "app", "/"),
+            ("//pools//app//a%2Fb//c/", "app", "//a%2Fb//c/"),
+            ("/pools/a%70p/x", "app", "/x"),
+            ("/subscriptions/s/resourceGroups/g/sessionPools/app/x/y", "app", "/x/y"),
+            ("/Subscriptions/s/resourcegroups/g/SESSIONPOOLS/app", "app", ""),
+        ] {
+            let at = pool_path(path).unwrap_or_else(|| panic!("{path}"));
+            assert_eq!((at.pool.as_str(), at.rest), (pool, rest), "{path}");
+        }
+        for path in
+            ["/", "/pools", "/pools/", "/livez", "/subscriptions/s/resourceGroups/g/sessionPools", "/x/pools/app"]
+        {
+            assert_eq!(pool_path(path), None, "{path}");
+        }
+        assert_eq!(pool_path("/pools/p/%2emanagement/x%20y").unwrap().names(), [".management", "x y"]);
     }
 
     #[test]

@@ -120,7 +120,9 @@ impl Server {
             .header_read_timeout(self.connections.header_timeout)
             .max_buf_size(self.connections.header_bytes)
             .half_close(false)
-            .serve_connection(stream, TowerToHyperService::new(service));
+            .serve_connection(stream, TowerToHyperService::new(service))
+            // Containers may answer by switching protocols.
+            .with_upgrades();
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -14,7 +14,7 @@ use crate::session::{Identifier, SessionState, SessionView};
 use crate::snapshot::store::SnapshotId;
 
 /// Sessions on one page of a list, as the service has it.
-const PAGE: usize = 300;
+pub(super) const PAGE: usize = 300;
 
 /// The service's two routes name the end differently (`expireAt`, `expiresAt`); both are in both.
 #[derive(Serialize)]
@@ -87,10 +87,10 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ManagedSessionList<'a> {
-    value: Vec<Session<'a>>,
-    count: usize,
-    next_link: Option<String>,
+pub(super) struct ManagedSessionList<'a> {
+    pub value: Vec<Session<'a>>,
+    pub count: usize,
+    pub next_link: Option<String>,
 }
 
 /// `POST /.management/listSessions`.

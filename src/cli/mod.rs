@@ -1,6 +1,7 @@
 //! The command line: one file a command. All but `serve` and `interpreter` are HTTP clients of a gateway.
 
 mod client;
+mod containers;
 mod exec;
 mod health;
 mod history;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Done;
+use super::containers;
 use super::images::{self, Opened};
 use crate::api::serve::Connections;
 use crate::config::Settings;
@@ -61,6 +62,7 @@ async fn serve(settings: Settings, opened: Opened, records: Records) -> Result<(
     let listener = tokio::net::TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
     let gateway = Gateway::new(opened.pools.clone(), Access { keys: settings.keys.clone() }, records.clone());
+    containers::open(&settings, &gateway).await?;
     let signalled = shutdown::signalled()?;
     let told = (settings.session_memory_bytes > 0).then_some(settings.session_memory_bytes);
     if let Some(bytes) = told.or_else(pressure::default_limit_bytes) {

@@ -1,5 +1,6 @@
 //! Session pools: what they offer, how many sessions they hold, and the way to a session.
 
+pub mod container;
 mod history;
 mod keeping;
 mod name;
