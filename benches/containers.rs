@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sandpool::access::Access;
 use sandpool::api::serve::{Connections, serve};
-use sandpool::gateway::{Access, Gateway};
+use sandpool::gateway::Gateway;
 use sandpool::pool::container::ContainerPool;
 use sandpool::records::Records;
 use sandpool::sandbox::container::runtime::{OciBackend, OciSettings};
@@ -113,7 +114,7 @@ async fn pool(backend: Arc<OciBackend>, layout: &str) {
          resources = {{ cpu = 2.0, memory_mebibytes = 128 }}\ntermination_grace_seconds = 0"
     );
     let pool = ContainerPool::open(toml::from_str(&text).unwrap(), backend);
-    let gateway = Gateway::new(Vec::new(), Access::default(), Records::off());
+    let gateway = Gateway::new(Vec::new(), Access::open(), Records::off());
     gateway.add_container_pool(pool.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

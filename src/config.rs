@@ -11,6 +11,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::access::AccessSettings;
+use crate::access::limits::LimitSettings;
+use crate::access::token::{IdentitySettings, IssuerSettings};
+use crate::api::serve::TlsSettings;
 use crate::pool::container::ContainerPoolSpecification;
 use crate::pool::{PoolName, PoolSpecification};
 use crate::records::RecordsSettings;
@@ -34,6 +38,15 @@ pub struct Settings {
     pub snapshots_bytes: u64,
     /// Bearer keys of the callers. None: everybody who reaches the port.
     pub keys: Vec<String>,
+    /// Whose tokens are taken.
+    #[serde(rename = "issuer")]
+    pub issuers: Vec<IssuerSettings>,
+    /// The token endpoint for clients of a managed identity. None: there is none.
+    pub identity: Option<IdentitySettings>,
+    /// How much callers may use.
+    pub limits: LimitSettings,
+    /// Listen with TLS.
+    pub tls: Option<TlsSettings>,
     /// Listen beyond loopback without keys.
     pub insecure: bool,
     /// How long running executions may go on after SIGTERM.
@@ -64,6 +77,10 @@ impl Default for Settings {
             session_memory_bytes: 0,
             snapshots_bytes: 0,
             keys: Vec::new(),
+            issuers: Vec::new(),
+            identity: None,
+            limits: LimitSettings::default(),
+            tls: None,
             insecure: false,
             grace_seconds: 30,
             guest_threads: 0,
@@ -126,14 +143,35 @@ impl Settings {
         if self.keys.iter().any(|key| key.len() < 16) {
             wrong.push("keys: a key must have at least 16 characters".into());
         }
-        if !self.listen.ip().is_loopback() && self.keys.is_empty() && !self.insecure {
-            wrong.push(format!(
-                "listen: {} can be reached from other machines, and without keys anybody there could run code; \
-                 set keys, or say --insecure if something in front of it checks the callers",
-                self.listen
-            ));
-        }
+        wrong.extend(self.issuers.iter().flat_map(IssuerSettings::problems));
+        wrong.extend(self.limits.problems());
+        wrong.extend(self.identity.iter().flat_map(IdentitySettings::problems));
         if wrong.is_empty() { Ok(()) } else { Err(InvalidSettings::Values(wrong)) }
+    }
+
+    /// Checks that an open gateway is not within everybody's reach. `open`: nobody has to show anything.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub fn check_exposure(&self, open: bool) -> Result<(), InvalidSettings> {
+        if self.listen.ip().is_loopback() || !open || self.insecure {
+            return Ok(());
+        }
+        Err(InvalidSettings::Values(vec![format!(
+            "listen: {} can be reached from other machines, and without keys anybody there could run code; \
+             make one (sandpool key create --local), or say --insecure if something in front of it checks the callers",
+            self.listen
+        )]))
+    }
+
+    /// Who may call.
+    pub fn access(&self) -> AccessSettings {
+        AccessSettings {
+            keys: self.keys.clone(),
+            issuers: self.issuers.clone(),
+            identity: self.identity.clone(),
+            limits: self.limits.clone(),
+        }
     }
 
     pub fn grace(&self) -> Duration {
@@ -189,9 +227,10 @@ mod tests {
     #[test]
     fn beyond_loopback_needs_keys_or_a_word() {
         let open = Settings { listen: "0.0.0.0:80".parse().unwrap(), ..Settings::default() };
-        assert!(open.check().unwrap_err().to_string().contains("--insecure"));
-        Settings { insecure: true, ..open.clone() }.check().unwrap();
-        Settings { keys: vec!["0123456789abcdef".into()], ..open }.check().unwrap();
+        assert!(open.check_exposure(true).unwrap_err().to_string().contains("--insecure"));
+        open.check_exposure(false).unwrap();
+        Settings { insecure: true, ..open }.check_exposure(true).unwrap();
+        Settings::default().check_exposure(true).unwrap();
     }
 
     #[test]

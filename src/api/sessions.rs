@@ -124,6 +124,7 @@ pub(super) async fn fork(call: Call<'_>, parent: &str) -> Answer {
     contract::check_fork(&body)?;
     let names = body["identifiers"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let children: Vec<_> = names.map(Identifier::new).collect::<Result<_, _>>().map_err(Failure::Identifier)?;
+    let _claims = children.iter().map(|child| call.claim(child)).collect::<Result<Vec<_>, _>>()?;
     let at = body["snapshot"].as_i64().map(SnapshotId);
     let views = call.pool.fork(&parent, &children, at).await?;
     Ok(json(StatusCode::CREATED, &Forked { value: views.iter().map(Session::of).collect() }))

@@ -3,6 +3,9 @@
 
 mod support;
 
+mod access;
+mod access_limits;
+mod access_tokens;
 mod api_connections;
 mod api_events;
 mod api_executions;
@@ -34,6 +37,7 @@ mod javascript;
 mod limits;
 mod metrics;
 mod packages;
+mod pools;
 mod process;
 mod records;
 mod records_command;
@@ -45,6 +49,7 @@ mod snapshots;
 mod stored_states;
 mod structure;
 mod test262;
+mod tls;
 mod wasi;
 mod wasi_differential;
 mod wasi_guest;

@@ -22,7 +22,9 @@ def wheels(build, folder, requirements, files, wheels, packages):
     here.mkdir()
     known = {}
     for metadata in _metadata(wheels, packages):
-        name, version = metadata["Name"], metadata["Version"]
+        # A local version, which no index has: it satisfies what the version satisfies.
+        name, version = metadata["Name"], f"{metadata['Version']}+here"
+        metadata.replace_header("Version", version)
         known[_normal(name)] = f"{name}=={version}"
         del metadata["Requires-Dist"]
         _stand_in(here, name, version, metadata.as_string())

@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use serde::Serialize;
 
 use super::Query;
-use crate::api::call::{Answer, json, link, text, timestamp};
+use crate::api::call::{Answer, base, is_secure, json, link, text, timestamp};
 use crate::api::error::Failure;
 use crate::api::route::PoolPath;
 use crate::api::sessions::{ManagedSessionList, PAGE, Session};
@@ -70,7 +70,8 @@ fn list(asked: &Asked<'_>) -> Answer {
     let next = || {
         let parameters = [("skip", shown.to_string())];
         let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
-        link(&asked.parts.headers, asked.query, &asked.at.prefix, "/.management/listSessions", &parameters)
+        let base = base(&asked.parts.headers, is_secure(asked.parts));
+        link(&base, asked.query, &asked.at.prefix, "/.management/listSessions", &parameters)
     };
     let value: Vec<_> = page.sessions.iter().map(Session::of).collect();
     Ok(json(StatusCode::OK, &ManagedSessionList { count: value.len(), value, next_link: more.then(next) }))

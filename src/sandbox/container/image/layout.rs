@@ -28,7 +28,10 @@ fn oci_layout(folder: &Path, tag: Option<&str>) -> Result<Manifest, Problem> {
     let index: OciImageIndex = parse(&read(&folder.join("index.json"))?)?;
     let fits = |entry: &&oci_client::manifest::ImageIndexEntry| {
         let name = entry.annotations.as_ref().and_then(|all| all.get(REF_NAME));
-        let here = entry.platform.as_ref().is_none_or(|platform| platform.architecture.to_string() == ARCHITECTURE);
+        let here = entry.platform.as_ref().is_none_or(|platform| {
+            let architecture = platform.architecture.to_string();
+            architecture == ARCHITECTURE
+        });
         here && tag.is_none_or(|tag| name.is_some_and(|name| name == tag))
     };
     let mut fitting = index.manifests.iter().filter(fits);

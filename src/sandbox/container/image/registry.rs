@@ -97,7 +97,8 @@ fn is_loopback(registry: &str) -> bool {
 fn for_this_machine(manifests: &[ImageIndexEntry]) -> Option<String> {
     let fits = |entry: &&ImageIndexEntry| {
         entry.platform.as_ref().is_some_and(|platform| {
-            platform.os.to_string() == "linux" && platform.architecture.to_string() == ARCHITECTURE
+            let (os, architecture) = (platform.os.to_string(), platform.architecture.to_string());
+            os == "linux" && architecture == ARCHITECTURE
         })
     };
     manifests.iter().find(fits).map(|entry| entry.digest.clone())

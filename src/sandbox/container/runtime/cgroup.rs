@@ -85,10 +85,7 @@ impl Cgroups {
 
     /// Kills what is in `group` and below, and removes both. Nothing there is fine.
     pub(super) fn destroy(&self, group: &str) -> io::Result<()> {
-        let folders = match self {
-            Self::V1 { controllers, .. } => controllers.iter().map(|path| path.join(group)).collect(),
-            Self::V2 => vec![Path::new(ROOT).join(group)],
-        };
+        let folders = self.folders(group);
         // What is frozen does not die.
         let _ = self.set_frozen(group, false);
         until(|| {
@@ -101,9 +98,18 @@ impl Cgroups {
 
     /// Removes `group` if nothing is in it.
     pub(super) fn remove_empty(&self, group: &str) {
+        self.folders(group).iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    }
+
+    /// All folders of `group`. A runtime makes one in the unified hierarchy beside those of the controllers, too.
+    fn folders(&self, group: &str) -> Vec<PathBuf> {
+        let root = Path::new(ROOT);
         match self {
-            Self::V1 { controllers, .. } => controllers.iter().for_each(|path| drop(fs::remove_dir(path.join(group)))),
-            Self::V2 => drop(fs::remove_dir(Path::new(ROOT).join(group))),
+            Self::V1 { controllers, hybrid } => {
+                let unified = hybrid.then(|| root.join("unified"));
+                controllers.iter().chain(&unified).map(|path| path.join(group)).collect()
+            }
+            Self::V2 => vec![root.join(group)],
         }
     }
 

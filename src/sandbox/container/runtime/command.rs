@@ -89,9 +89,9 @@ fn complaint(bundle: &Path) -> String {
     if read.is_err() {
         return "it left no log".into();
     }
-    let messages = text.lines().filter_map(|line| {
+    let mut messages = text.lines().filter_map(|line| {
         let entry: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(entry["msg"].as_str()?.to_owned())
     });
-    messages.last().unwrap_or_else(|| "it said nothing".into())
+    messages.next_back().unwrap_or_else(|| "it said nothing".into())
 }
