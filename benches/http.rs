@@ -1,4 +1,5 @@
 //! What a caller gets over HTTP: `cargo bench --bench http`. A load generator against the real binary on loopback.
+//! `cargo bench --bench http -- access` measures what keys and limits add to a warm execution.
 //!
 //! Each figure comes from a fixed number of requests, so that it ends by itself. The generator shares the machine with
 //! the gateway, so throughput is what both together reach.
@@ -21,6 +22,9 @@ fn main() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    if std::env::args().any(|argument| argument == "access") {
+        return runtime.block_on(access());
+    }
     runtime.block_on(measure());
 }
 
@@ -98,6 +102,41 @@ async fn scrape(client: &mut Client, what: &str) {
         assert!(answer.contains("PoolExecutingPodCount"), "{answer}");
     }
     row(what, times);
+}
+
+/// A warm execution at an open gateway, and at one that asks for a key of its database and has every limit. In turns, so
+/// that other work on the machine meets both.
+async fn access() {
+    const LIMITS: &str = "[limits.key]
+requests_per_second = 1000000
+executions_per_minute = 60000000
+concurrent_executions = 100
+sessions = 1000
+bytes_per_day = 1000000000000
+cpu_seconds_per_day = 1000000
+[limits.pool]
+requests_per_second = 1000000
+concurrent_executions = 100
+";
+    let (open, guarded) = (Gateway::start(), Gateway::configured(LIMITS));
+    let key = guarded.make_key();
+    let mut clients = [Client::connect(open.address).await, Client::connect(guarded.address).await];
+    clients[1].key = Some(key);
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..6000 {
+        for (client, times) in clients.iter_mut().zip(&mut times) {
+            let started = Instant::now();
+            client.execute("warm", "print(1)").await;
+            // The first ones are not warm.
+            if round >= 200 {
+                times.push(started.elapsed());
+            }
+        }
+    }
+    let [open, guarded] = times;
+    println!("| what | p50 | p95 | p99 | max |\n|---|---|---|---|---|");
+    row("warm, open gateway", open);
+    row("warm, with a key and limits", guarded);
 }
 
 /// Lets the ready sandboxes be refilled.
@@ -226,6 +265,26 @@ impl Gateway {
         Self { process, address, _folder: folder }
     }
 
+    /// A key that may do everything; known to the gateway when this returns.
+    fn make_key(&self) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sandpool"));
+        command.args([
+            "key",
+            "create",
+            "--name",
+            "bench",
+            "--role",
+            "executor",
+            "--role",
+            "contributor",
+            "--all-pools",
+        ]);
+        command.arg("--url").arg(format!("http://{}", self.address));
+        let output = command.output().expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Memory that is the gateway's alone.
     fn private_bytes(&self) -> u64 {
         let rollup =
@@ -250,13 +309,14 @@ impl Drop for Gateway {
 struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
+    key: Option<String>,
 }
 
 impl Client {
     async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the gateway listens");
         stream.set_nodelay(true).expect("TCP has it");
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), key: None }
     }
 
     async fn execute(&mut self, identifier: &str, code: &str) {
@@ -286,8 +346,9 @@ impl Client {
     }
 
     async fn call(&mut self, method: &str, target: &str, body: &str) -> String {
+        let key = self.key.as_ref().map_or(String::new(), |key| format!("Authorization: Bearer {key}\r\n"));
         let request = format!(
-            "{method} {target} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {target} HTTP/1.1\r\nHost: bench\r\n{key}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         self.stream.write_all(request.as_bytes()).await.expect("the connection is open");

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sandpool::access::Access;
 use sandpool::config;
 use sandpool::execution::{Code, Execution, ExecutionRequest, RequestedLimits, Status};
 use sandpool::files::BlobStore;
-use sandpool::gateway::{Access, Gateway, SessionPool};
+use sandpool::gateway::{Gateway, SessionPool};
 use sandpool::interpreter::{self, Cache, Packages, Recipe};
 use sandpool::pool::{Keeping, OnCooldown, Pool, PoolName, PoolSpecification, SnapshotPolicy};
 use sandpool::records::{Records, RecordsSettings};
@@ -79,7 +80,7 @@ impl Bench {
         let (image, packages, workers) = (self.image.clone(), self.packages.clone(), self.workers.clone());
         let pool =
             Pool::open_kept(specification, image, packages, blobs, workers, &self.records, keeping).expect("a pool");
-        let gateway = Gateway::new(vec![pool.clone()], Access::default(), self.records.clone());
+        let gateway = Gateway::new(vec![pool.clone()], Access::open(), self.records.clone());
         Opened { pool, sessions: gateway.pool(&name).expect("it was just opened") }
     }
 
@@ -190,6 +191,7 @@ impl Opened {
             limits: RequestedLimits::default(),
             followed: false,
             caller: None,
+            permit: None,
         };
         let execution = self.sessions.execute(request, CancellationToken::new()).await.expect("it runs");
         let Status::Done(outcome) = &execution.status else { panic!("it is over") };

@@ -11,8 +11,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::access::AccessSettings;
+use crate::access::limits::LimitSettings;
+use crate::access::token::{IdentitySettings, IssuerSettings};
+use crate::api::serve::TlsSettings;
+use crate::pool::container::ContainerPoolSpecification;
 use crate::pool::{PoolName, PoolSpecification};
 use crate::records::RecordsSettings;
+use crate::sandbox::container::runtime::OciSettings;
 use crate::telemetry::LogFormat;
 
 /// Everything that `sandpool serve` can be told in a file.
@@ -32,6 +38,15 @@ pub struct Settings {
     pub snapshots_bytes: u64,
     /// Bearer keys of the callers. None: everybody who reaches the port.
     pub keys: Vec<String>,
+    /// Whose tokens are taken.
+    #[serde(rename = "issuer")]
+    pub issuers: Vec<IssuerSettings>,
+    /// The token endpoint for clients of a managed identity. None: there is none.
+    pub identity: Option<IdentitySettings>,
+    /// How much callers may use.
+    pub limits: LimitSettings,
+    /// Listen with TLS.
+    pub tls: Option<TlsSettings>,
     /// Listen beyond loopback without keys.
     pub insecure: bool,
     /// How long running executions may go on after SIGTERM.
@@ -46,6 +61,11 @@ pub struct Settings {
     /// One table a pool; none: a pool called `python`.
     #[serde(rename = "pool")]
     pub pools: Vec<PoolSpecification>,
+    /// One table a pool of containers. Where there is one, and no other pool, there is no `python` either.
+    #[serde(rename = "container_pool")]
+    pub container_pools: Vec<ContainerPoolSpecification>,
+    /// How containers are run. None: only if a pool needs them.
+    pub containers: Option<OciSettings>,
 }
 
 impl Default for Settings {
@@ -57,6 +77,10 @@ impl Default for Settings {
             session_memory_bytes: 0,
             snapshots_bytes: 0,
             keys: Vec::new(),
+            issuers: Vec::new(),
+            identity: None,
+            limits: LimitSettings::default(),
+            tls: None,
             insecure: false,
             grace_seconds: 30,
             guest_threads: 0,
@@ -64,6 +88,8 @@ impl Default for Settings {
             log_format: LogFormat::Text,
             records: RecordsSettings::default(),
             pools: vec![PoolSpecification::named(PoolName::new("python").expect("it is a name"))],
+            container_pools: Vec::new(),
+            containers: None,
         }
     }
 }
@@ -87,8 +113,16 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Self, InvalidSettings> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| InvalidSettings::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| InvalidSettings::Syntax { path: path.to_owned(), source: Box::new(source) })
+        Self::parse(&text).map_err(|source| InvalidSettings::Syntax { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        let mut settings: Self = toml::from_str(text)?;
+        let table: toml::Table = toml::from_str(text)?;
+        if !settings.container_pools.is_empty() && !table.contains_key("pool") {
+            settings.pools.clear();
+        }
+        Ok(settings)
     }
 
     /// Checks what no type checks.
@@ -98,25 +132,46 @@ impl Settings {
     pub fn check(&self) -> Result<(), InvalidSettings> {
         let mut wrong: Vec<String> =
             self.pools.iter().flat_map(PoolSpecification::problems).map(|problem| problem.to_string()).collect();
+        wrong.extend(self.container_pools.iter().flat_map(|pool| pool.problems()).map(|problem| problem.to_string()));
         let mut names = BTreeSet::new();
-        wrong.extend(
-            self.pools.iter().filter(|p| !names.insert(&p.name)).map(|p| format!("pool {}: the name is taken", p.name)),
-        );
+        let all = self.pools.iter().map(|pool| &pool.name).chain(self.container_pools.iter().map(|pool| &pool.name));
+        wrong.extend(all.filter(|name| !names.insert(*name)).map(|name| format!("pool {name}: the name is taken")));
         wrong.extend(self.records.problems());
-        if self.pools.is_empty() {
+        if self.pools.is_empty() && self.container_pools.is_empty() {
             wrong.push("pool: there is none".into());
         }
         if self.keys.iter().any(|key| key.len() < 16) {
             wrong.push("keys: a key must have at least 16 characters".into());
         }
-        if !self.listen.ip().is_loopback() && self.keys.is_empty() && !self.insecure {
-            wrong.push(format!(
-                "listen: {} can be reached from other machines, and without keys anybody there could run code; \
-                 set keys, or say --insecure if something in front of it checks the callers",
-                self.listen
-            ));
-        }
+        wrong.extend(self.issuers.iter().flat_map(IssuerSettings::problems));
+        wrong.extend(self.limits.problems());
+        wrong.extend(self.identity.iter().flat_map(IdentitySettings::problems));
         if wrong.is_empty() { Ok(()) } else { Err(InvalidSettings::Values(wrong)) }
+    }
+
+    /// Checks that an open gateway is not within everybody's reach. `open`: nobody has to show anything.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub fn check_exposure(&self, open: bool) -> Result<(), InvalidSettings> {
+        if self.listen.ip().is_loopback() || !open || self.insecure {
+            return Ok(());
+        }
+        Err(InvalidSettings::Values(vec![format!(
+            "listen: {} can be reached from other machines, and without keys anybody there could run code; \
+             make one (sandpool key create --local), or say --insecure if something in front of it checks the callers",
+            self.listen
+        )]))
+    }
+
+    /// Who may call.
+    pub fn access(&self) -> AccessSettings {
+        AccessSettings {
+            keys: self.keys.clone(),
+            issuers: self.issuers.clone(),
+            identity: self.identity.clone(),
+            limits: self.limits.clone(),
+        }
     }
 
     pub fn grace(&self) -> Duration {
@@ -172,9 +227,10 @@ mod tests {
     #[test]
     fn beyond_loopback_needs_keys_or_a_word() {
         let open = Settings { listen: "0.0.0.0:80".parse().unwrap(), ..Settings::default() };
-        assert!(open.check().unwrap_err().to_string().contains("--insecure"));
-        Settings { insecure: true, ..open.clone() }.check().unwrap();
-        Settings { keys: vec!["0123456789abcdef".into()], ..open }.check().unwrap();
+        assert!(open.check_exposure(true).unwrap_err().to_string().contains("--insecure"));
+        open.check_exposure(false).unwrap();
+        Settings { insecure: true, ..open }.check_exposure(true).unwrap();
+        Settings::default().check_exposure(true).unwrap();
     }
 
     #[test]
@@ -183,6 +239,16 @@ mod tests {
         assert!(error.to_string().contains("lisen"), "{error}");
         let pool = toml::from_str::<Settings>("[[pool]]\nname = 'a'\nlimits = { fule = 1 }").unwrap_err();
         assert!(pool.to_string().contains("fule"), "{pool}");
+    }
+
+    #[test]
+    fn a_pool_of_containers_may_be_the_only_one() {
+        let app = "[[container_pool]]\nname = 'app'\nimage = 'registry.example/app'\ntarget_port = 80\n";
+        let settings = Settings::parse(app).unwrap();
+        settings.check().unwrap();
+        assert_eq!((settings.pools.len(), settings.container_pools.len()), (0, 1));
+        let both = Settings::parse(&format!("[[pool]]\nname = 'app'\n{app}")).unwrap();
+        assert!(both.check().unwrap_err().to_string().contains("the name is taken"));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! blocks, so nothing that must not wait calls it on the API's runtime.
 //!
 //! ```text
-//! <data_dir>/control.db                keys, session pools made by API     (access/, pool/)
+//! <data_dir>/access.db                 API keys                            (access/)
+//! <data_dir>/pools.db                  pools that were made by the API     (pool/)
 //! <data_dir>/records.db                what happened                       (records/)
 //! <data_dir>/snapshots/snapshots.db    sessions on disk                    (snapshot/store/)
 //! ```
@@ -39,6 +40,15 @@ pub enum DatabaseError {
     Later { path: PathBuf, found: usize, known: usize },
     #[error("the database cannot be used: {0}")]
     Sql(#[from] rusqlite::Error),
+    #[error("the database holds what this build cannot have written: {0}")]
+    Content(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl DatabaseError {
+    /// A row that does not read back.
+    pub fn content(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Content(cause.into())
+    }
 }
 
 /// Opens `path`, made when it is not there (its folder too; both are the user's alone), and applies those of

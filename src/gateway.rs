@@ -1,7 +1,10 @@
 //! The composition root: settings in, one cheap-to-clone [`Gateway`] out. Everything that `api/` can ask for is here.
 
+mod containers;
+mod pools;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -10,21 +13,32 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+pub use containers::ContainerSessionPool;
+pub use pools::{Control, Opener, PoolChangeError, PoolView};
+
+use crate::access::Access;
+use crate::access::keys::Keys;
+use crate::database::DatabaseError;
 use crate::execution::registry::Registry;
 use crate::execution::run::{self, Admitted};
 use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Status};
 use crate::files::Tree;
 use crate::interpreter::Packages;
+use crate::pool::container::ContainerPool;
 use crate::pool::{HistoryError, LeaseError, Pool, PoolName, PoolSpecification};
 use crate::pressure::Pressure;
 use crate::records::{Census, Counts, Exposition, PoolRecords, Records};
+use crate::sandbox::container::ContainerBackend;
 use crate::sandbox::{Event, Output, SandboxError};
 use crate::session::{Files, Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
 use crate::snapshot::store::{Listed, SnapshotId, StoreError};
+use pools::Pools;
 
 /// How often cooldowns and retentions are looked at.
 const REAP_EVERY: Duration = Duration::from_secs(1);
+/// After so many looks, callers that use nothing are forgotten.
+const FORGET_EVERY: u64 = 60;
 
 /// The gateway; a clone is another handle to it.
 #[derive(Clone)]
@@ -33,18 +47,13 @@ pub struct Gateway {
 }
 
 struct Inner {
-    pools: BTreeMap<PoolName, SessionPool>,
+    pools: Pools,
+    container_pools: RwLock<BTreeMap<PoolName, Arc<ContainerPool>>>,
+    container_backend: OnceLock<Arc<dyn ContainerBackend>>,
     access: Access,
     records: Records,
     drain: Drain,
     pressure: Pressure,
-}
-
-/// Who may call.
-#[derive(Clone, Default)]
-pub struct Access {
-    /// Bearer keys; none: everybody who reaches the gateway.
-    pub keys: Vec<String>,
 }
 
 /// An execution under way, for somebody who takes its events as they come.
@@ -86,6 +95,8 @@ impl Following {
 #[derive(Clone)]
 pub struct SessionPool {
     pool: Arc<Pool>,
+    /// As it was before changes, for the sessions that began then.
+    older: Arc<[Arc<Pool>]>,
     registry: Arc<Registry>,
     drain: Drain,
     opened_at: OffsetDateTime,
@@ -94,14 +105,35 @@ pub struct SessionPool {
 impl Gateway {
     /// Puts the parts together. To be called on the API's runtime: the reaper is started there.
     pub fn new(pools: Vec<Arc<Pool>>, access: Access, records: Records) -> Self {
-        let drain = Drain::default();
-        let opened = |pool: Arc<Pool>| {
-            let name = pool.specification().name.clone();
-            let opened_at = OffsetDateTime::now_utc();
-            (name, SessionPool { pool, registry: Arc::default(), drain: drain.clone(), opened_at })
-        };
-        let (pools, pressure) = (pools.into_iter().map(opened).collect(), Pressure::default());
-        let inner = Arc::new(Inner { pools, access, records, drain: drain.clone(), pressure });
+        Self::with(Pools::new(pools, None, Drain::default()), access, records)
+    }
+
+    /// The same, and pools can be made: those that were are opened again. Blocks.
+    ///
+    /// # Errors
+    /// When the pools that were made cannot be read.
+    pub fn with_control(
+        pools: Vec<Arc<Pool>>,
+        access: Access,
+        records: Records,
+        control: Control,
+    ) -> Result<Self, DatabaseError> {
+        let pools = Pools::new(pools, Some(control), Drain::default());
+        pools.reopen()?;
+        Ok(Self::with(pools, access, records))
+    }
+
+    fn with(pools: Pools, access: Access, records: Records) -> Self {
+        let drain = pools.drain().clone();
+        let inner = Arc::new(Inner {
+            pools,
+            container_pools: RwLock::default(),
+            container_backend: OnceLock::new(),
+            access,
+            records,
+            drain,
+            pressure: Pressure::default(),
+        });
         tokio::spawn(reap(Arc::downgrade(&inner)));
         Self { inner }
     }
@@ -113,7 +145,7 @@ impl Gateway {
 
     /// A pool by name.
     pub fn pool(&self, name: &PoolName) -> Option<SessionPool> {
-        self.inner.pools.get(name).cloned()
+        self.inner.pools.find(name)
     }
 
     /// Whether new work is taken.
@@ -124,6 +156,7 @@ impl Gateway {
         if self.inner.drain.is_draining() { Err("the gateway is shutting down".into()) } else { Ok(()) }
     }
 
+    /// Who may call.
     pub fn access(&self) -> &Access {
         &self.inner.access
     }
@@ -131,15 +164,17 @@ impl Gateway {
     /// Refuses new executions, lets those under way finish within `grace`, interrupts the rest, and ends all sessions.
     pub async fn drain(&self, grace: Duration) {
         self.inner.drain.drain(grace).await;
-        for session_pool in self.inner.pools.values() {
-            session_pool.pool.close().await;
+        for session_pool in self.inner.pools.all() {
+            session_pool.close().await;
         }
+        let pools = self.container_pools();
+        futures_util::future::join_all(pools.iter().map(|pool| pool.close())).await;
         self.inner.records.settle().await;
     }
 
     /// All pools, by name.
-    pub fn pools(&self) -> impl Iterator<Item = &SessionPool> {
-        self.inner.pools.values()
+    pub fn pools(&self) -> Vec<SessionPool> {
+        self.inner.pools.all()
     }
 
     /// What happened.
@@ -160,18 +195,63 @@ impl Gateway {
 
 async fn reap(gateway: std::sync::Weak<Inner>) {
     let mut ticks = tokio::time::interval(REAP_EVERY);
-    loop {
+    for tick in 0_u64.. {
         ticks.tick().await;
         let Some(gateway) = gateway.upgrade() else { return };
-        for session_pool in gateway.pools.values() {
-            session_pool.pool.reap();
+        for session_pool in gateway.pools.all() {
+            session_pool.generations().for_each(|pool| pool.reap());
             session_pool.registry.reap(Instant::now());
         }
-        gateway.pressure.relieve(gateway.pools.values().map(|session_pool| &session_pool.pool)).await;
+        let containers: Vec<_> =
+            gateway.container_pools.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        containers.iter().for_each(|pool| pool.reap());
+        gateway.pools.forget_empty_generations();
+        let pools: Vec<_> =
+            gateway.pools.all().iter().flat_map(|pool| pool.generations().cloned().collect::<Vec<_>>()).collect();
+        gateway.pressure.relieve(pools.iter()).await;
+        let access = gateway.access.clone();
+        drop(gateway);
+        if tick % FORGET_EVERY == 0 {
+            access.limits().forget_idle();
+        }
+        // It reads a file.
+        let refreshed = tokio::task::spawn_blocking(move || access.keys().map_or(Ok(()), Keys::refresh)).await;
+        if let Ok(Err(error)) = refreshed {
+            tracing::error!(%error, "the keys cannot be read");
+        }
     }
 }
 
 impl SessionPool {
+    fn open(pool: Arc<Pool>, drain: Drain) -> Self {
+        let older = Arc::default();
+        Self { pool, older, registry: Arc::default(), drain, opened_at: OffsetDateTime::now_utc() }
+    }
+
+    /// The pool after a change: `young` takes new sessions.
+    fn succeeded_by(self, young: Arc<Pool>) -> Self {
+        self.pool.retire();
+        let older = self.older.iter().cloned().chain([self.pool]).collect();
+        Self { pool: young, older, ..self }
+    }
+
+    /// The oldest first.
+    fn generations(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.older.iter().chain([&self.pool])
+    }
+
+    /// The generation that a session belongs to; the present one when there is no such session.
+    fn holding(&self, identifier: &Identifier) -> &Arc<Pool> {
+        self.older.iter().find(|pool| pool.session(identifier).is_some()).unwrap_or(&self.pool)
+    }
+
+    /// Ends all sessions.
+    async fn close(&self) {
+        for pool in self.generations() {
+            pool.close().await;
+        }
+    }
+
     pub fn name(&self) -> &PoolName {
         &self.specification().name
     }
@@ -213,10 +293,11 @@ impl SessionPool {
         request: ExecutionRequest,
         stop: CancellationToken,
     ) -> Result<Execution, ExecutionError> {
-        let admitted = run::admit(&self.pool, request)?;
+        let pool = self.holding(&request.identifier);
+        let admitted = run::admit(pool, request)?;
         let gone = stop.child_token();
         let _interrupts_when_dropped = gone.clone().drop_guard();
-        self.spawn(admitted, gone, || {})?.await.unwrap_or_else(|panic| Err(panicked(&panic)))
+        self.spawn(pool, admitted, gone, || {})?.await.unwrap_or_else(|panic| Err(panicked(&panic)))
     }
 
     /// Starts an execution whose events the caller takes as they come, and comes back when its turn has come.
@@ -229,10 +310,11 @@ impl SessionPool {
         request: ExecutionRequest,
         stop: CancellationToken,
     ) -> Result<Following, ExecutionError> {
-        let admitted = run::admit(&self.pool, ExecutionRequest { followed: true, ..request })?;
+        let pool = self.holding(&request.identifier);
+        let admitted = run::admit(pool, ExecutionRequest { followed: true, ..request })?;
         let (id, created_at, output) = (admitted.id.clone(), admitted.created_at, admitted.output.clone());
         let (begins, begun) = oneshot::channel();
-        let ended = self.spawn(admitted, stop, move || {
+        let ended = self.spawn(pool, admitted, stop, move || {
             // Whoever waited for it may have gone; then `stop` ends the run.
             let _ = begins.send(());
         })?;
@@ -250,7 +332,8 @@ impl SessionPool {
     /// # Errors
     /// When it is not let in.
     pub fn submit(&self, request: ExecutionRequest) -> Result<Execution, ExecutionError> {
-        let admitted = run::admit(&self.pool, request)?;
+        let pool = self.holding(&request.identifier);
+        let admitted = run::admit(pool, request)?;
         let execution = Execution {
             id: admitted.id.clone(),
             identifier: admitted.identifier.clone(),
@@ -264,7 +347,7 @@ impl SessionPool {
             let (registry, identifier, id) = (registry.clone(), identifier.clone(), id.clone());
             move || registry.set(&identifier, &id, Status::Running)
         };
-        let running = self.spawn(admitted, CancellationToken::new(), runs);
+        let running = self.spawn(pool, admitted, CancellationToken::new(), runs);
         match running {
             Ok(running) => {
                 self.pool.workers().spawn(async move {
@@ -291,11 +374,12 @@ impl SessionPool {
     /// # Errors
     /// When it cannot be woken.
     pub async fn files(&self, identifier: &Identifier) -> Result<Option<Files>, LeaseError> {
-        if let Some(awake) = self.pool.files_awake(identifier) {
+        if let Some(awake) = self.holding(identifier).files_awake(identifier) {
             return Ok(Some(awake));
         }
+        let pool = self.holding(identifier).clone();
         let identifier = identifier.clone();
-        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.files(&identifier).await }).await
+        self.on_guest_thread(pool, move |pool: Arc<Pool>| async move { pool.files(&identifier).await }).await
     }
 
     /// The files of a session, which is made when there is none.
@@ -303,11 +387,12 @@ impl SessionPool {
     /// # Errors
     /// When the pool is full, or the session cannot be woken.
     pub async fn files_or_create(&self, identifier: &Identifier) -> Result<Files, LeaseError> {
-        if let Some(awake) = self.pool.files_awake(identifier) {
+        if let Some(awake) = self.holding(identifier).files_awake(identifier) {
             return Ok(awake);
         }
+        let pool = self.holding(identifier).clone();
         let identifier = identifier.clone();
-        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.files_or_create(&identifier).await }).await
+        self.on_guest_thread(pool, move |pool: Arc<Pool>| async move { pool.files_or_create(&identifier).await }).await
     }
 
     /// Comes back when what was changed in a session's files is as safe as the pool promises.
@@ -318,17 +403,23 @@ impl SessionPool {
         if !self.specification().durable {
             return Ok(());
         }
+        let pool = self.holding(identifier).clone();
         let (identifier, files) = (identifier.clone(), files.clone());
-        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.keep_files(&identifier, &files).await }).await
+        self.on_guest_thread(pool, move |pool: Arc<Pool>| async move { pool.keep_files(&identifier, &files).await })
+            .await
     }
 
     pub fn session(&self, identifier: &Identifier) -> Option<SessionView> {
-        self.pool.session(identifier)
+        self.holding(identifier).session(identifier)
     }
 
     /// `top` sessions after the first `skip`, ordered by creation.
     pub fn sessions(&self, skip: usize, top: usize) -> SessionPage {
-        self.pool.sessions(skip, top)
+        if self.older.is_empty() {
+            return self.pool.sessions(skip, top);
+        }
+        let all: Vec<_> = self.generations().flat_map(|pool| pool.sessions(0, usize::MAX).sessions).collect();
+        SessionPage { total: all.len(), sessions: all.into_iter().skip(skip).take(top).collect() }
     }
 
     /// Ends a session; a running execution is interrupted. False when there was none.
@@ -336,7 +427,7 @@ impl SessionPool {
     /// # Errors
     /// When it could not be taken off the disk.
     pub async fn end_session(&self, identifier: &Identifier) -> Result<bool, StoreError> {
-        self.pool.end_session(identifier).await
+        self.holding(identifier).end_session(identifier).await
     }
 
     /// Makes sessions that begin as `parent` is now, or was at a snapshot.
@@ -349,8 +440,9 @@ impl SessionPool {
         children: &[Identifier],
         at: Option<SnapshotId>,
     ) -> Result<Vec<SessionView>, HistoryError> {
+        let pool = self.holding(parent).clone();
         let (parent, children) = (parent.clone(), children.to_vec());
-        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.fork(&parent, &children, at).await }).await
+        self.on_guest_thread(pool, move |pool: Arc<Pool>| async move { pool.fork(&parent, &children, at).await }).await
     }
 
     /// A session's snapshots on disk, the latest first.
@@ -358,8 +450,9 @@ impl SessionPool {
     /// # Errors
     /// See [`HistoryError`].
     pub async fn snapshots(&self, identifier: &Identifier) -> Result<Vec<Listed>, HistoryError> {
+        let pool = self.holding(identifier).clone();
         let identifier = identifier.clone();
-        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.snapshots(&identifier) }).await
+        self.on_guest_thread(pool, move |pool: Arc<Pool>| async move { pool.snapshots(&identifier) }).await
     }
 
     /// Puts a snapshot of a session as it is on disk.
@@ -367,8 +460,9 @@ impl SessionPool {
     /// # Errors
     /// See [`HistoryError`].
     pub async fn take_snapshot(&self, identifier: &Identifier) -> Result<Listed, HistoryError> {
+        let pool = self.holding(identifier).clone();
         let identifier = identifier.clone();
-        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.take_snapshot(&identifier).await }).await
+        self.on_guest_thread(pool, move |pool: Arc<Pool>| async move { pool.take_snapshot(&identifier).await }).await
     }
 
     /// Sets a session back to a snapshot.
@@ -376,8 +470,9 @@ impl SessionPool {
     /// # Errors
     /// See [`HistoryError`].
     pub async fn restore(&self, identifier: &Identifier, id: SnapshotId) -> Result<SessionView, HistoryError> {
+        let pool = self.holding(identifier).clone();
         let identifier = identifier.clone();
-        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.restore(&identifier, id).await }).await
+        self.on_guest_thread(pool, move |pool: Arc<Pool>| async move { pool.restore(&identifier, id).await }).await
     }
 
     /// A session as one file, as it is now or was at a snapshot.
@@ -385,8 +480,9 @@ impl SessionPool {
     /// # Errors
     /// See [`HistoryError`].
     pub async fn export(&self, identifier: &Identifier, at: Option<SnapshotId>) -> Result<Vec<u8>, HistoryError> {
+        let pool = self.holding(identifier).clone();
         let identifier = identifier.clone();
-        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.export(&identifier, at).await }).await
+        self.on_guest_thread(pool, move |pool: Arc<Pool>| async move { pool.export(&identifier, at).await }).await
     }
 
     /// Makes a session of an exported one.
@@ -394,20 +490,21 @@ impl SessionPool {
     /// # Errors
     /// See [`HistoryError`].
     pub async fn import(&self, identifier: &Identifier, file: bytes::Bytes) -> Result<SessionView, HistoryError> {
+        let pool = self.holding(identifier).clone();
         let identifier = identifier.clone();
-        self.on_guest_thread(move |pool: Arc<Pool>| async move { pool.import(&identifier, &file).await }).await
+        self.on_guest_thread(pool, move |pool: Arc<Pool>| async move { pool.import(&identifier, &file).await }).await
     }
 
     /// Does what copies memory or waits for the disk where guests run, and to its end whatever becomes of the caller.
     async fn on_guest_thread<T: Send + 'static, E: From<LeaseError> + Send + 'static, F>(
         &self,
+        pool: Arc<Pool>,
         work: impl FnOnce(Arc<Pool>) -> F + Send + 'static,
     ) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let under_way = self.drain.begin().ok_or(LeaseError::Draining)?;
-        let pool = self.pool.clone();
         let done = self.pool.workers().spawn(async move {
             let _under_way = under_way;
             work(pool).await
@@ -419,12 +516,13 @@ impl SessionPool {
     /// Runs an execution on the guest threads, to its end whatever becomes of the caller.
     fn spawn(
         &self,
+        pool: &Arc<Pool>,
         admitted: Admitted,
         stop: CancellationToken,
         started: impl FnOnce() + Send + 'static,
     ) -> Result<JoinHandle<Result<Execution, ExecutionError>>, ExecutionError> {
         let under_way = self.drain.begin().ok_or(ExecutionError::Draining)?;
-        let (pool, over) = (self.pool.clone(), self.drain.over().clone());
+        let (pool, over) = (pool.clone(), self.drain.over().clone());
         // Made here, where the span of the call is the present one.
         let span = tracing::debug_span!("execution", pool = self.name().as_str());
         Ok(self.pool.workers().spawn(async move {

@@ -5,6 +5,7 @@
 //! ```text
 //! POST .../executions?identifier=X
 //!  api/        decode the dialect into one ExecutionRequest; contract violations -> 400
+//!  access/     who calls, and whether they may         -> 401, 403
 //!  execution/  drain guard, then: lease, run, settle, answer
 //!    pool/     find X, wake it from disk, or give it a ready session         -> 429 when the pool is full
 //!    session/  one execution at a time, bounded queue     -> 429 when the queue is full
@@ -14,17 +15,21 @@
 //!  api/        the outcome in the caller's dialect; 200 whatever the guest did
 //! ```
 //!
+//! A request to a pool of containers: `api/forward/` leases the identifier's container from `pool/container/` (a ready one,
+//! or it waits), and sends it there through `sandbox/container/`, bodies as they come.
+//!
 //! # Who imports whom
 //!
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:
-//! `main -> cli -> api -> gateway -> pressure -> execution -> pool -> session -> snapshot -> files -> sandbox -> egress -> interpreter`,
+//! `main -> cli -> api -> gateway -> pressure -> execution -> access -> pool -> session -> snapshot -> files -> sandbox -> egress -> interpreter`,
 //! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
 //! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database`, `wire` and `records` (which uses `database`)
 //! are leaves that anyone may use.
-//! `wasmtime::` appears only under `sandbox/wasm/`; `axum` and status codes only under `api/`; `reqwest::`, the guests'
-//! way out, only under `egress/`; `rusqlite::` only in `database`, which hands its types on;
-//! `prometheus::` only under `records/`.
+//! `wasmtime::` appears only under `sandbox/wasm/`, what runs containers only under `sandbox/container/`; `axum` and status
+//! codes only under `api/`; `reqwest::`, the guests' way out, only under `egress/` (and where the keys of token issuers are
+//! fetched, in `access/token/`); `rusqlite::` only in `database`, which hands its types on; `prometheus::` only under `records/`.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;

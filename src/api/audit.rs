@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::error::ERROR_CODE;
 use super::query::Query;
-use super::route::{NoRoute, Operation, Route};
+use super::route::{KeyOperation, NoRoute, Operation, Route};
 use crate::gateway::Gateway;
 use crate::pool::PoolName;
 use crate::records::{Audit, PoolRecords, Pseudonym};
@@ -37,8 +37,15 @@ impl Seen {
     /// None for what asks nothing of anybody: probes and the page itself.
     pub(super) fn of(gateway: &Gateway, route: &Result<Route, NoRoute>, parts: &Parts) -> Option<Self> {
         let (operation, pool, session) = match route {
-            Ok(Route::Liveness | Route::Readiness | Route::Document | Route::Metrics | Route::Console(_)) => {
+            Ok(Route::Liveness | Route::Readiness | Route::Document(_) | Route::Metrics | Route::Console(_)) => {
                 return None;
+            }
+            Ok(Route::Token) => ("IssueToken", None, None),
+            Ok(Route::Keys(operation)) => (key_word(operation), None, None),
+            Ok(Route::Control(target)) => {
+                let (word, name) = target.operation.audited();
+                let pool = name.and_then(|name| PoolName::new(name).ok()).and_then(|name| gateway.pool(&name));
+                (word, pool.map(|pool| pool.records().clone()), None)
             }
             Ok(Route::Pools) => ("ListPools", None, None),
             Ok(Route::Records(_)) => ("ReadRecords", None, None),
@@ -86,6 +93,17 @@ impl Seen {
             code: code.map(str::to_owned),
             elapsed: self.began.elapsed(),
         });
+    }
+}
+
+/// The same of what is asked about keys.
+fn key_word(operation: &KeyOperation) -> &'static str {
+    match operation {
+        KeyOperation::List => "ListKeys",
+        KeyOperation::Create => "CreateKey",
+        KeyOperation::Read(_) => "ReadKey",
+        KeyOperation::Revoke(_) => "RevokeKey",
+        KeyOperation::Rotate(_) => "RotateKey",
     }
 }
 

@@ -2,10 +2,9 @@
 //!
 //! It decides nothing: a missing identifier is only noticed by the handler that asks for one.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -15,18 +14,24 @@ use time::macros::format_description;
 use super::error::Failure;
 use super::payload::Payload;
 use super::query::{Query, encode};
-use crate::gateway::SessionPool;
+use super::serve::Peer;
+use crate::access::Caller;
+use crate::access::limits::{Claim, Permit};
+use crate::gateway::{Gateway, SessionPool};
+use crate::pool::PoolName;
 use crate::session::Identifier;
 
 /// A call, its pool found and its caller admitted.
 pub(super) struct Call<'a> {
     pub pool: SessionPool,
-    /// Who calls, for the records.
-    pub caller: &'a Arc<str>,
+    pub caller: Caller,
+    pub gateway: &'a Gateway,
     /// The path up to the operation.
     pub prefix: &'a str,
     pub query: Query<'a>,
     pub headers: &'a HeaderMap,
+    /// Whether the connection is TLS.
+    pub secure: bool,
     pub payload: &'a mut Payload,
 }
 
@@ -38,22 +43,49 @@ impl Call<'_> {
         self.query.identifier()?.ok_or(Failure::IdentifierMissing)
     }
 
+    /// The right to run one execution now.
+    pub(super) fn permit(&self) -> Result<Permit, Failure> {
+        Ok(self.gateway.access().limits().execution(&self.caller, self.pool.name())?)
+    }
+
+    /// The right to make this session, if it is not there. To be held until it is made.
+    pub(super) fn claim(&self, identifier: &Identifier) -> Result<Option<Claim>, Failure> {
+        if self.pool.session(identifier).is_some() {
+            return Ok(None);
+        }
+        let lives = |pool: &PoolName, identifier: &Identifier| {
+            self.gateway.pool(pool).is_some_and(|pool| pool.session(identifier).is_some())
+        };
+        Ok(Some(self.gateway.access().limits().session(&self.caller, self.pool.name(), identifier, lives)?))
+    }
+
     /// A link to `path` in this pool, with this call's `api-version` and `parameters`; absolute where the request named
     /// a host. The host is the caller's word, and goes back to that caller only.
     pub(super) fn link(&self, path: &str, parameters: &[(&str, &str)]) -> String {
-        let host = self.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let base = host.map_or(String::new(), |host| format!("{}://{host}", self.scheme()));
-        let version = self.query.raw_version().map(|version| format!("api-version={version}"));
-        let others = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
-        let query: Vec<String> = version.into_iter().chain(others).collect();
-        format!("{base}{}{path}?{}", self.prefix, query.join("&"))
+        link(&base(self.headers, self.secure), self.query, self.prefix, path, parameters)
     }
+}
 
-    /// `https` when a proxy in front says so.
-    fn scheme(&self) -> &'static str {
-        let proto = self.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
-        if proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")) { "https" } else { "http" }
-    }
+/// A link to `path` below `prefix`; see [`Call::link`]. `base` is what [`base`] gives.
+pub(super) fn link(base: &str, query: Query<'_>, prefix: &str, path: &str, parameters: &[(&str, &str)]) -> String {
+    let version = query.raw_version().map(|version| format!("api-version={version}"));
+    let others = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+    let query: Vec<String> = version.into_iter().chain(others).collect();
+    format!("{base}{prefix}{path}?{}", query.join("&"))
+}
+
+/// What absolute links begin with; nothing where the request named no host. `https` when the connection is, or a proxy in
+/// front says so.
+pub(super) fn base(headers: &HeaderMap, secure: bool) -> String {
+    let proto = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+    let secure = secure || proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.map_or(String::new(), |host| format!("{}://{host}", if secure { "https" } else { "http" }))
+}
+
+/// Whether the connection is TLS.
+pub(super) fn is_secure(parts: &Parts) -> bool {
+    parts.extensions.get::<Peer>().is_some_and(|peer| peer.secure)
 }
 
 /// A body as JSON.

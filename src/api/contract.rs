@@ -1,8 +1,9 @@
-//! The contract: `openapi/sessions.json`, embedded, served and enforced.
+//! The contract: the documents of `openapi/`, embedded, served and enforced.
 //!
 //! Requests are checked against the very schemas that are served; tests check every answer they see with
 //! [`check_response`]. Query strings and multipart bodies are checked where they are read.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -11,40 +12,66 @@ use serde_json::{Map, Value, json};
 
 use super::error::Failure;
 
-static TEXT: &str = include_str!("../../openapi/sessions.json");
+/// Sessions: what clients of the hosted service call.
+static SESSIONS: LazyLock<Contract> =
+    LazyLock::new(|| Contract::read(include_str!("../../openapi/sessions.json"), &["ExecutionProperties", "Fork"]));
+/// Pools, keys and tokens: what those who run the gateway call.
+static MANAGEMENT: LazyLock<Contract> = LazyLock::new(|| {
+    Contract::read(
+        include_str!("../../openapi/management.json"),
+        &["NewKey", "Rotation", "SessionPoolRequest", "SessionPoolUpdate"],
+    )
+});
+
+fn all() -> [&'static Contract; 2] {
+    [&SESSIONS, &MANAGEMENT]
+}
 
 /// The path prefix under which the document states the routes of a pool.
 const SHORT: &str = "/pools/{pool}";
 /// Azure Resource Manager's prefix: the same routes once more.
 const LONG: &str = "/subscriptions/{subscription}/resourceGroups/{resourceGroup}/sessionPools/{pool}";
 
-static CONTRACT: LazyLock<Contract> = LazyLock::new(Contract::read);
-
 struct Contract {
     document: Value,
     served: Bytes,
-    execution: Validator,
-    fork: Validator,
+    /// The schemas of request bodies, by name.
+    requests: HashMap<&'static str, Validator>,
 }
 
-/// Reads the embedded document and compiles its schemas, so that no request waits for it.
+/// A document of `openapi/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Document {
+    Sessions,
+    Management,
+}
+
+/// Reads the embedded documents and compiles their schemas, so that no request waits for it.
 pub(super) fn warm_up() {
-    LazyLock::force(&CONTRACT);
+    all();
 }
 
-/// The document, as served.
-pub(super) fn document() -> Bytes {
-    CONTRACT.served.clone()
+/// A document, as served.
+pub(super) fn document(which: Document) -> Bytes {
+    match which {
+        Document::Sessions => SESSIONS.served.clone(),
+        Document::Management => MANAGEMENT.served.clone(),
+    }
 }
 
 /// Checks the fields of an execution request; `prefix` is the JSON pointer of where they stand in the body.
 pub(super) fn check_execution(fields: &Value, prefix: &str) -> Result<(), Failure> {
-    check(&CONTRACT.execution, fields, prefix)
+    check(&SESSIONS.requests["ExecutionProperties"], fields, prefix)
 }
 
 /// Checks the body of a fork.
 pub(super) fn check_fork(body: &Value) -> Result<(), Failure> {
-    check(&CONTRACT.fork, body, "")
+    check(&SESSIONS.requests["Fork"], body, "")
+}
+
+/// Checks the body of a management request against the schema of this name.
+pub(super) fn check_management(schema: &'static str, body: &Value) -> Result<(), Failure> {
+    check(&MANAGEMENT.requests[schema], body, "")
 }
 
 fn check(validator: &Validator, fields: &Value, prefix: &str) -> Result<(), Failure> {
@@ -74,10 +101,10 @@ pub struct Seen<'a> {
 /// Checks an answer against the document: the status is declared, required headers are there, the content type is
 /// declared and the body fits its schema. The error says what does not fit.
 pub fn check_response(seen: Seen<'_>) -> Result<(), String> {
-    let contract = &*CONTRACT;
-    let Some(operation) = contract.operation(seen.method, seen.path) else {
+    let found = all().into_iter().find_map(|contract| Some((contract, contract.operation(seen.method, seen.path)?)));
+    let Some((contract, operation)) = found else {
         // Paths and methods outside of the contract are answered too, in the same envelope.
-        return contract.check_refusal(seen);
+        return SESSIONS.check_refusal(seen);
     };
     let declared = &operation["responses"][seen.status.to_string()];
     if declared.is_null() {
@@ -87,13 +114,13 @@ pub fn check_response(seen: Seen<'_>) -> Result<(), String> {
 }
 
 impl Contract {
-    fn read() -> Self {
-        let mut document: Value = serde_json::from_str(TEXT).expect("the embedded document is JSON: a test reads it");
+    fn read(text: &str, requests: &[&'static str]) -> Self {
+        let mut document: Value = serde_json::from_str(text).expect("the embedded document is JSON: a test reads it");
         add_long_paths(&mut document);
         let served = Bytes::from(document.to_string());
-        let execution = compile(&document, json!({"$ref": "#/components/schemas/ExecutionProperties"}));
-        let fork = compile(&document, json!({"$ref": "#/components/schemas/Fork"}));
-        Self { document, served, execution, fork }
+        let schema = |name: &str| compile(&document, json!({"$ref": format!("#/components/schemas/{name}")}));
+        let requests = requests.iter().map(|name| (*name, schema(name))).collect();
+        Self { document, served, requests }
     }
 
     /// The operation whose path template fits `path`; among several the least general: fewest variables, then longest.
@@ -101,7 +128,11 @@ impl Contract {
         let method = if method == "HEAD" { "get".to_owned() } else { method.to_ascii_lowercase() };
         let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
         let paths = self.document["paths"].as_object()?;
-        let fitting = paths.iter().filter(|(template, item)| item.get(&method).is_some() && fits(template, &segments));
+        // What is forwarded is the container's to say, and would hide what the gateway must not answer.
+        let own = |template: &str| !template.ends_with("/{path}");
+        let fitting = paths
+            .iter()
+            .filter(|(template, item)| own(template) && item.get(&method).is_some() && fits(template, &segments));
         let generality = |template: &str| (template.matches('{').count(), usize::MAX - template.len());
         fitting.min_by_key(|(template, _)| generality(template)).map(|(_, item)| &item[&method])
     }
@@ -118,6 +149,7 @@ impl Contract {
     fn check_refusal(&self, seen: Seen<'_>) -> Result<(), String> {
         let name = match seen.status {
             401 => "Unauthorized",
+            403 => "Forbidden",
             404 => "NotFound",
             405 => "MethodNotAllowed",
             other => {
@@ -225,10 +257,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_schema_of_the_document_compiles() {
-        let document = &CONTRACT.document;
-        for name in document["components"]["schemas"].as_object().unwrap().keys() {
-            compile(document, json!({"$ref": format!("#/components/schemas/{name}")}));
+    fn every_schema_compiles() {
+        for Contract { document, .. } in all() {
+            for name in document["components"]["schemas"].as_object().unwrap().keys() {
+                compile(document, json!({"$ref": format!("#/components/schemas/{name}")}));
+            }
         }
     }
 
@@ -244,31 +277,58 @@ mod tests {
                 _ => {}
             }
         }
-        walk(&CONTRACT.document, &CONTRACT);
+        all().into_iter().for_each(|contract| walk(&contract.document, contract));
+    }
+
+    fn operations(contract: &Contract) -> Vec<(&str, &str, &Value)> {
+        let paths = contract.document["paths"].as_object().unwrap().iter();
+        let methods = paths.flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters");
+            methods.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+        });
+        methods.collect()
     }
 
     #[test]
     fn every_path_is_stated_under_both_prefixes_with_its_own_operation_id() {
-        let paths = CONTRACT.document["paths"].as_object().unwrap();
-        let count = |prefix: &str| paths.keys().filter(|path| path.starts_with(prefix)).count();
-        assert_eq!(count(SHORT), count(LONG));
-        let operations = paths.values().flat_map(|item| item.as_object().unwrap().values());
-        let mut ids: Vec<&str> = operations.filter_map(|operation| operation["operationId"].as_str()).collect();
-        let all = ids.len();
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), all);
+        for contract in all() {
+            let paths = contract.document["paths"].as_object().unwrap();
+            let count = |prefix: &str| paths.keys().filter(|path| path.starts_with(prefix)).count();
+            assert_eq!(count(SHORT), count(LONG));
+            let mut ids: Vec<&str> =
+                operations(contract).iter().map(|(.., operation)| operation["operationId"].as_str().unwrap()).collect();
+            let all = ids.len();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), all);
+        }
     }
 
     /// Every documented path has its route, and every route its document: the router is asked for each.
     #[test]
     fn every_documented_operation_has_a_route() {
-        for (path, item) in CONTRACT.document["paths"].as_object().unwrap() {
-            for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
-                let method = axum::http::Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap();
-                // A table is one of a few words; everything else may be any.
-                let concrete = path.replace("{table}", "audit").replace(['{', '}'], "");
-                assert!(super::super::route::route(&method, &concrete).is_ok(), "{method} {path}");
+        for (path, method, operation) in all().into_iter().flat_map(operations) {
+            let name = axum::http::Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap();
+            // A table is one of a few words; everything else may be any.
+            let concrete = path.replace("{table}", "audit").replace(['{', '}'], "");
+            let routed = match operation["tags"][0] == "containers" {
+                true => super::super::route::pool_path(&concrete).is_some(),
+                false => super::super::route::route(&name, &concrete).is_ok(),
+            };
+            assert!(routed, "{method} {path}");
+        }
+    }
+
+    /// Whoever is not let in, or asks too much, is told so in a documented way, on every route that asks who calls.
+    #[test]
+    fn every_guarded_operation_documents_its_refusals() {
+        for (path, method, operation) in all().into_iter().flat_map(operations) {
+            let declared = |status: &str| !operation["responses"][status].is_null();
+            let guarded = declared("401");
+            let open = ["/livez", "/readyz", "/console", "/console/{file}"].contains(&path);
+            assert_eq!(guarded, !open, "{method} {path}");
+            for status in ["403", "429", "503"] {
+                assert!(!guarded || declared(status) || path == "/msi/token", "{method} {path} {status}");
             }
         }
     }

@@ -10,9 +10,18 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use super::control::Problem;
+
+use crate::access::Stranger;
+use crate::access::caller::InvalidPools;
+use crate::access::keys::KeyError;
+use crate::access::limits::Refused;
+use crate::access::token::NoToken;
 use crate::execution::{ExecutionError, InvalidExecutionId};
 use crate::files::FileError;
-use crate::pool::{HistoryError, LeaseError};
+use crate::gateway::PoolChangeError;
+use crate::pool::container::NoSession;
+use crate::pool::{HistoryError, InvalidPoolName, LeaseError, NotOpened};
 use crate::records::RecordsError;
 use crate::session::InvalidIdentifier;
 use crate::snapshot::RestoreError;
@@ -23,8 +32,32 @@ pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-co
 /// Why a request got no answer of its own.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("send a key of this gateway: Authorization: Bearer <key>")]
-    Unauthorized,
+    #[error(transparent)]
+    Stranger(#[from] Stranger),
+    #[error("this key or token does not allow that {}", if *.pool { "in this pool" } else { "here" })]
+    Forbidden { pool: bool },
+    #[error("{0}")]
+    Grant(&'static str),
+    #[error(transparent)]
+    Limit(#[from] Refused),
+    #[error("there is no token endpoint at this gateway")]
+    NoIdentity,
+    #[error("send the X-IDENTITY-HEADER that this gateway is configured with")]
+    IdentityHeader,
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Pools(#[from] InvalidPools),
+    #[error("there is no session pool of this name in this resource group")]
+    NoResource,
+    #[error(transparent)]
+    PoolName(InvalidPoolName),
+    #[error(transparent)]
+    PoolChange(#[from] PoolChangeError),
+    #[error("{}", .0.iter().map(|wrong| format!("{} {}", wrong.pointer, wrong.problem)).collect::<Vec<_>>().join("; "))]
+    Template(Vec<Problem>),
+    #[error("Session pool '{pool}' does not have MCP Server enabled.")]
+    NoMcpServer { pool: String },
     #[error("there is nothing at this path; GET /openapi.json lists what there is")]
     NoRoute,
     #[error("this path takes {allow}")]
@@ -75,6 +108,12 @@ pub(super) enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Records(#[from] RecordsError),
+    #[error(transparent)]
+    NoContainer(#[from] NoSession),
+    #[error("the session's container does not take connections on the pool's target port ({0})")]
+    ContainerUnreachable(std::io::ErrorKind),
+    #[error("the session's container ended, or hung up, before it had answered")]
+    ContainerBroke,
     #[error("the gateway is not ready: {0}")]
     NotReady(String),
     /// The gateway lost the execution; the cause is logged where it happened.
@@ -120,7 +159,23 @@ impl Failure {
     /// Where the service's own code is known it is used (the spec's section 1.4); the others are ours, in its style.
     fn face(&self) -> Face {
         match self {
-            Self::Unauthorized => Face::new(StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Stranger(Stranger::Token(NoToken::Unreachable)) => {
+                Face::later(StatusCode::SERVICE_UNAVAILABLE, "TokenIssuerUnavailable", Duration::from_secs(30))
+            }
+            // Who somebody is was proved; nothing is granted to them.
+            Self::Stranger(Stranger::Token(NoToken::NoGrant)) | Self::Forbidden { .. } | Self::Grant(_) => {
+                Face::new(StatusCode::FORBIDDEN, "AuthorizationFailed")
+            }
+            Self::Stranger(_) | Self::IdentityHeader => Face::new(StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Limit(refused) => limit(refused),
+            Self::NoIdentity => Face::new(StatusCode::NOT_FOUND, "RouteNotFound"),
+            Self::Key(error) => key(error),
+            Self::Pools(_) => VALIDATION,
+            Self::NoResource => Face::new(StatusCode::NOT_FOUND, "ResourceNotFound"),
+            Self::PoolName(_) => Face::new(StatusCode::BAD_REQUEST, "InvalidResourceName"),
+            Self::PoolChange(error) => pool_change(error),
+            Self::Template(_) => Face::new(StatusCode::BAD_REQUEST, "InvalidSessionPoolProperties"),
+            Self::NoMcpServer { .. } => Face::new(StatusCode::BAD_REQUEST, "SessionMCPServerNotEnabled"),
             Self::NoRoute => Face::new(StatusCode::NOT_FOUND, "RouteNotFound"),
             Self::Method { .. } => Face::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::NoPool => Face::new(StatusCode::NOT_FOUND, "SessionPoolNotFound"),
@@ -147,6 +202,9 @@ impl Failure {
             Self::Lease(error) => lease(error),
             Self::History(error) => history(error),
             Self::Store(_) => INTERNAL,
+            Self::NoContainer(error) => no_container(error),
+            Self::ContainerUnreachable(_) => Face::new(StatusCode::BAD_GATEWAY, "SessionContainerUnreachable"),
+            Self::ContainerBroke => Face::new(StatusCode::BAD_GATEWAY, "SessionContainerFailed"),
             Self::NotReady(_) => {
                 Face::later(StatusCode::SERVICE_UNAVAILABLE, "GatewayNotReady", Duration::from_secs(1))
             }
@@ -159,6 +217,7 @@ impl Failure {
     fn target(&self) -> Option<&str> {
         match self {
             Self::Contract { pointer, .. } => Some(pointer),
+            Self::Template(problems) => problems.first().map(|problem| problem.pointer.as_str()),
             Self::Query { name, .. } => Some(name),
             Self::IdentifierMissing | Self::Identifier(_) => Some("identifier"),
             Self::OperationId(_) => Some("operation-id"),
@@ -184,15 +243,56 @@ impl Failure {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ERROR_CODE, HeaderValue::from_static(face.code));
         if let Some(after) = face.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
         }
         if let Self::Method { allow } = &self {
             headers.insert(ALLOW, HeaderValue::from_str(allow).expect("method names are header text"));
         }
-        if matches!(self, Self::Unauthorized) {
+        if face.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+/// Rounded up: who comes back then is not too early.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
+    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
+}
+
+fn limit(refused: &Refused) -> Face {
+    let code = match refused.what {
+        "requests_per_second" | "executions_per_minute" | "concurrent_executions" => "RequestRateExceeded",
+        _ => "QuotaExceeded",
+    };
+    Face::later(StatusCode::TOO_MANY_REQUESTS, code, refused.retry_after)
+}
+
+fn pool_change(error: &PoolChangeError) -> Face {
+    match error {
+        PoolChangeError::NoControl => Face::new(StatusCode::CONFLICT, "SessionPoolsAreFixed"),
+        PoolChangeError::Configured => Face::new(StatusCode::CONFLICT, "SessionPoolIsConfigured"),
+        PoolChangeError::Elsewhere => Face::new(StatusCode::CONFLICT, "SessionPoolNameTaken"),
+        PoolChangeError::Draining => {
+            Face::later(StatusCode::SERVICE_UNAVAILABLE, "GatewayShuttingDown", Duration::from_secs(1))
+        }
+        PoolChangeError::NotOpened(NotOpened::Unavailable(_)) => {
+            Face::new(StatusCode::CONFLICT, "InterpreterNotAvailable")
+        }
+        PoolChangeError::NotOpened(NotOpened::Failed(_)) | PoolChangeError::Database(_) | PoolChangeError::Lost => {
+            INTERNAL
+        }
+    }
+}
+
+fn key(error: &KeyError) -> Face {
+    match error {
+        KeyError::NotFound => Face::new(StatusCode::NOT_FOUND, "KeyNotFound"),
+        KeyError::NotActive => Face::new(StatusCode::CONFLICT, "KeyNotActive"),
+        KeyError::TooMany { .. } => {
+            Face::later(StatusCode::TOO_MANY_REQUESTS, "TooManyKeys", Duration::from_secs(3600))
+        }
+        KeyError::Database(_) => INTERNAL,
     }
 }
 
@@ -296,6 +396,20 @@ fn records(error: &RecordsError) -> Face {
         RecordsError::Database(_) | RecordsError::Sql(_) | RecordsError::Key { .. } | RecordsError::Thread(_) => {
             INTERNAL
         }
+    }
+}
+
+fn no_container(error: &NoSession) -> Face {
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    let second = Duration::from_secs(1);
+    match error {
+        NoSession::Full { retry_after, .. } => {
+            Face::later(StatusCode::TOO_MANY_REQUESTS, "SessionPoolFull", *retry_after)
+        }
+        NoSession::Failing { retry_after } => Face::later(unavailable, "SessionPoolNotReady", *retry_after),
+        NoSession::NotInTime(_) => Face::later(unavailable, "SessionPoolNotReady", second),
+        NoSession::Stopped => Face::new(StatusCode::CONFLICT, "SessionStopped"),
+        NoSession::Closed => Face::later(unavailable, "GatewayShuttingDown", second),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Running code: the three routes that start an execution, and the one that shows how it stands.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
@@ -30,14 +32,18 @@ pub(super) enum Shape {
 ///
 /// When the caller goes away the connection drops this future, and with it the token's guard: the guest is interrupted.
 pub(super) async fn execute(call: Call<'_>, shape: Shape) -> Answer {
+    // Before anything is read of it.
+    let permit = call.permit()?;
     // Code in JSON may be twice as long as the code: each line end and quote is escaped.
     let limit = call.pool.specification().limits.code_bytes as u64 * 2 + SLACK_BYTES;
     let asked = request::decode(&call.payload.bytes(limit).await?)?;
     let identifier = call.query.identifier()?.or(asked.identifier).ok_or(Failure::IdentifierMissing)?;
     let id = operation_id(call.headers)?;
     let (timeout, limits) = (asked.timeout, asked.limits);
-    let caller = Some(call.caller.clone());
-    let request = ExecutionRequest { identifier, code: asked.code, timeout, id, limits, followed: false, caller };
+    let permit = Some(Arc::new(permit.with_claim(call.claim(&identifier)?)));
+    let caller = Some(call.caller.id.clone());
+    let request =
+        ExecutionRequest { identifier, code: asked.code, timeout, id, limits, followed: false, caller, permit };
     match asked.kind {
         ExecutionType::Asynchronous => {
             let execution = call.pool.submit(request)?;

@@ -4,23 +4,28 @@
 //! |---|---|
 //! | `route.rs` | every path and method, as one table |
 //! | `mod.rs` | what answers each of them: `dispatch` |
-//! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs`, `snapshots.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
+//! | `gate.rs` | what each of them asks of its caller |
+//! | `account.rs` | whom a request counts for |
+//! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs`, `snapshots.rs`, `keys.rs`, `identity.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
+//! | `control/` | session pools as resources |
 //! | `audit.rs` | what each call leaves in the records |
 //! | `console.rs` | the page for people: static files |
+//! | `forward/` | pools of containers: everything goes to the container |
 //! | `dialect/` | the wire generations of an execution |
 //! | `events.rs` | an execution as a stream of server-sent events |
 //! | `error.rs` | the only failure statuses |
 //! | `contract.rs` | `openapi/`, enforced |
-//! | `call.rs`, `query.rs`, `payload.rs`, `auth.rs`, `disposition.rs`, `entry.rs` | reading a request, writing an answer |
-//! | `serve.rs`, `stream.rs` | connections: patience, caps, drain |
+//! | `call.rs`, `query.rs`, `payload.rs`, `disposition.rs`, `entry.rs` | reading a request, writing an answer |
+//! | `serve.rs`, `stream.rs`, `tls.rs` | connections: patience, caps, drain |
 //!
 //! What a request *does* is below, in `gateway`; nothing here keeps state between requests.
 
+mod account;
 mod audit;
-mod auth;
 mod call;
 mod console;
 pub mod contract;
+mod control;
 mod dialect;
 mod disposition;
 mod entry;
@@ -28,6 +33,10 @@ mod error;
 mod events;
 mod executions;
 mod files;
+mod forward;
+mod gate;
+mod identity;
+mod keys;
 mod payload;
 mod query;
 mod records;
@@ -37,6 +46,7 @@ mod sessions;
 mod snapshots;
 mod status;
 mod stream;
+mod tls;
 mod upload;
 
 use std::sync::Arc;
@@ -50,28 +60,27 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode};
 use tracing::Instrument as _;
 
-use auth::Keys;
+use account::Account;
 use call::{Answer, Call};
+use contract::Document;
 use error::Failure;
 use executions::Shape;
 use payload::Payload;
 use query::Query;
 use route::{NoRoute, Operation, Route};
 
+use crate::access::Permission;
 use crate::gateway::Gateway;
-use crate::pool::PoolName;
 
 /// What every request shares.
 struct Api {
     gateway: Gateway,
-    keys: Keys,
 }
 
 /// The service of the whole API. Routes are matched in `route.rs`, not by axum: see there why.
 pub fn router(gateway: Gateway) -> Router {
     contract::warm_up();
-    let keys = Keys::new(&gateway.access().keys);
-    Router::new().fallback(handle).with_state(Arc::new(Api { gateway, keys }))
+    Router::new().fallback(handle).with_state(Arc::new(Api { gateway }))
 }
 
 /// Answers one request, and reads away what of its body no handler wanted.
@@ -81,14 +90,14 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
     let mut payload = Payload::new(body, &parts.headers);
     let route = route::route(&parts.method, parts.uri.path());
     let seen = audit::Seen::of(&api.gateway, &route, &parts);
-    let caller = auth::caller(&api.gateway, &parts.headers);
     let operation = seen.as_ref().map_or("Probe", audit::Seen::operation);
     let span = tracing::debug_span!("request", operation);
-    let dispatched = dispatch(&api, &parts, route, &caller, &mut payload).instrument(span.clone()).await;
+    let mut account = Account::default();
+    let dispatched = dispatch(&api, &parts, route, &mut payload, &mut account).instrument(span.clone()).await;
     let _entered = span.enter();
-    let response = dispatched.unwrap_or_else(Failure::into_response);
+    let response = account.settle(&api.gateway, &payload, dispatched.unwrap_or_else(Failure::into_response));
     if let Some(seen) = seen {
-        seen.answered(&api.gateway, &caller, &response);
+        seen.answered(&api.gateway, &account.caller(), &response);
     }
     payload.linger();
     // No path and no query: they hold identifiers and file names. A method may be any word of the caller's.
@@ -101,8 +110,8 @@ async fn dispatch(
     api: &Api,
     parts: &Parts,
     route: Result<Route, NoRoute>,
-    caller: &Arc<str>,
     payload: &mut Payload,
+    account: &mut Account,
 ) -> Answer {
     let (gateway, query) = (&api.gateway, Query::new(parts.uri.query()));
     match &route {
@@ -110,23 +119,44 @@ async fn dispatch(
         Ok(Route::Readiness) => {
             return api.gateway.ready().map(|()| standing("ready")).map_err(Failure::NotReady);
         }
+        // It has a guard of its own: whoever asks has no key yet.
+        Ok(Route::Token) => return identity::token(gateway, parts),
         // The page holds nothing; it asks its user for a key.
         Ok(Route::Console(file)) => return console::file(file),
-        _ => api.keys.admit(&parts.headers)?,
+        _ => {}
+    }
+    let caller = gate::caller(gateway, &parts.headers).await?;
+    account.open(gateway, &caller, &route)?;
+    if let Some(at) = route::pool_path(parts.uri.path())
+        && let Some(pool) = gate::container_pool(gateway, &caller, &at)?
+    {
+        return forward::answer(&pool, &at, parts, payload).await;
     }
     let (pool, prefix, operation) = match route {
         Err(NoRoute::Path) => return Err(Failure::NoRoute),
         Err(NoRoute::Method(allow)) => return Err(Failure::Method { allow }),
-        Ok(Route::Liveness | Route::Readiness | Route::Console(_)) => unreachable!("answered above"),
-        Ok(Route::Document) => return Ok(document()),
-        Ok(Route::Metrics) => return status::metrics(gateway),
-        Ok(Route::Pools) => return status::pools(gateway),
-        Ok(Route::Records(table)) => return records::list(gateway, table, None, query, &parts.headers).await,
-        Ok(Route::Sums) => return records::sums(gateway, None, query).await,
+        Ok(Route::Liveness | Route::Readiness | Route::Token | Route::Console(_)) => unreachable!("answered above"),
+        Ok(Route::Document(which)) => return Ok(document(which)),
+        Ok(Route::Keys(operation)) => return keys::answer(gateway, &caller, operation, payload).await,
+        Ok(Route::Control(target)) => return control::answer(gateway, &caller, &target, parts, payload).await,
+        Ok(Route::Pools) => return status::pools(gateway, &caller),
+        Ok(Route::Metrics) => {
+            gate::everywhere(&caller, Permission::Observe)?;
+            return status::metrics(gateway);
+        }
+        Ok(Route::Records(table)) => {
+            gate::everywhere(&caller, Permission::Inspect)?;
+            return records::list(gateway, table, None, query, &parts.headers).await;
+        }
+        Ok(Route::Sums) => {
+            gate::everywhere(&caller, Permission::Inspect)?;
+            return records::sums(gateway, None, query).await;
+        }
         Ok(Route::Pool { pool, prefix, operation }) => (pool, prefix, operation),
     };
-    let pool = PoolName::new(&pool).ok().and_then(|name| api.gateway.pool(&name)).ok_or(Failure::NoPool)?;
-    let call = Call { pool, caller, prefix: &prefix, query, headers: &parts.headers, payload };
+    let pool = gate::pool(gateway, &caller, &pool, &operation)?;
+    let secure = call::is_secure(parts);
+    let call = Call { pool, caller, gateway, prefix: &prefix, query, headers: &parts.headers, secure, payload };
     match operation {
         Operation::ExecuteOld => executions::execute(call, Shape::Old).await,
         Operation::Execute => executions::execute(call, Shape::Flat).await,
@@ -162,8 +192,8 @@ fn standing(status: &'static str) -> Response<Body> {
     call::json(StatusCode::OK, &serde_json::json!({ "status": status }))
 }
 
-fn document() -> Response<Body> {
-    let mut response = Response::new(Body::from(contract::document()));
+fn document(which: Document) -> Response<Body> {
+    let mut response = Response::new(Body::from(contract::document(which)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

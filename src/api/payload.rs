@@ -27,18 +27,31 @@ pub(super) struct Payload {
     /// As the caller announced it.
     announced: Option<u64>,
     ended: bool,
+    /// Bytes that were read.
+    taken: u64,
 }
 
 impl Payload {
     pub(super) fn new(body: Body, headers: &HeaderMap) -> Self {
         let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
         let ended = body.is_end_stream();
-        Self { body, announced, ended }
+        Self { body, announced, ended, taken: 0 }
     }
 
     /// The length that the caller announced, where it did.
     pub(super) fn announced(&self) -> Option<u64> {
         self.announced
+    }
+
+    /// The body itself, for somebody who reads it at a pace of his own.
+    pub(super) fn take(&mut self) -> Body {
+        self.ended = true;
+        std::mem::take(&mut self.body)
+    }
+
+    /// Bytes that were read so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// The next piece; None at the end.
@@ -53,7 +66,10 @@ impl Payload {
                 Some(Err(_)) => return Err(Failure::BodyBroken),
                 // Trailers are no data.
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => return Ok(Some(data)),
+                    Ok(data) => {
+                        self.taken += data.len() as u64;
+                        return Ok(Some(data));
+                    }
                     Err(_) => continue,
                 },
             }

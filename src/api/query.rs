@@ -78,6 +78,11 @@ impl<'a> Query<'a> {
         self.get("path")
     }
 
+    /// The audience that a token is asked for.
+    pub(super) fn resource(&self) -> Result<Option<Cow<'a, str>>, Failure> {
+        self.get("resource")
+    }
+
     pub(super) fn recursive(&self) -> Result<bool, Failure> {
         match self.get("recursive")?.as_deref() {
             None => Ok(false),

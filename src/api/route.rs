@@ -1,4 +1,4 @@
-//! Which operation a method and a path ask for: every route of the data plane, as one table.
+//! Which operation a method and a path ask for: every route, as one table.
 //!
 //! Matched by hand, because names of files hold slashes in the middle of a path (`/files/{name…}/content`) and two
 //! routes hang on a colon. It looks at nothing but method and path: no pool is looked up, no body is read.
@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::contract::Document;
+use super::control::{PoolOperation, Target};
 use crate::records::Table;
 
 /// What a request asks for.
@@ -16,7 +18,12 @@ pub(super) enum Route {
     Liveness,
     Readiness,
     /// A document of `openapi/`.
-    Document,
+    Document(Document),
+    /// `GET /msi/token`: a token of the gateway's own.
+    Token,
+    Keys(KeyOperation),
+    /// Pools as resources.
+    Control(Target),
     Metrics,
     /// A file of the console.
     Console(String),
@@ -31,6 +38,16 @@ pub(super) enum Route {
         prefix: String,
         operation: Operation,
     },
+}
+
+/// What is asked about API keys; ids as they stand in the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KeyOperation {
+    List,
+    Create,
+    Read(String),
+    Revoke(String),
+    Rotate(String),
 }
 
 /// What is asked of a pool. File names are as sent by the caller: `files::ClientPath` has the last word.
@@ -88,15 +105,12 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
     let decoded: Vec<Cow<'_, str>> = path.split('/').filter(|s| !s.is_empty()).map(decode).collect();
     let segments: Vec<&str> = decoded.iter().map(Cow::as_ref).collect();
     find(method, &segments).ok_or_else(|| {
-        let allowed = [Method::GET, Method::POST, Method::DELETE].into_iter().filter(|m| find(m, &segments).is_some());
+        let methods = [Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE];
+        let allowed = methods.iter().filter(|m| find(m, &segments).is_some());
         let names: Vec<&str> =
-            allowed.flat_map(|m| if m == Method::GET { vec!["GET", "HEAD"] } else { vec![name(&m)] }).collect();
+            allowed.flat_map(|m| if m == Method::GET { vec!["GET", "HEAD"] } else { vec![m.as_str()] }).collect();
         if names.is_empty() { NoRoute::Path } else { NoRoute::Method(names.join(", ")) }
     })
-}
-
-fn name(method: &Method) -> &'static str {
-    if *method == Method::POST { "POST" } else { "DELETE" }
 }
 
 /// `HEAD` is routed as `GET`; the HTTP library leaves the body away.
@@ -105,7 +119,10 @@ fn find(method: &Method, segments: &[&str]) -> Option<Route> {
     match (method, segments) {
         ("GET", ["livez"]) => Some(Route::Liveness),
         ("GET", ["readyz"]) => Some(Route::Readiness),
-        ("GET", ["openapi.json"] | ["openapi", "sessions.json"]) => Some(Route::Document),
+        ("GET", ["openapi.json"] | ["openapi", "sessions.json"]) => Some(Route::Document(Document::Sessions)),
+        ("GET", ["openapi", "management.json"]) => Some(Route::Document(Document::Management)),
+        ("GET", ["msi", "token"]) => Some(Route::Token),
+        (_, ["keys", rest @ ..]) => keys(method, rest).map(Route::Keys),
         ("GET", ["metrics"]) => Some(Route::Metrics),
         ("GET", ["console", file @ ..]) => Some(Route::Console(file.join("/"))),
         ("GET", ["pools"]) => Some(Route::Pools),
@@ -113,6 +130,9 @@ fn find(method: &Method, segments: &[&str]) -> Option<Route> {
         ("GET", ["records", table]) => Table::named(table).map(Route::Records),
         (_, ["pools", pool, rest @ ..]) => at_pool(pool, format!("/pools/{}", encode(pool)), method, rest),
         // Azure Resource Manager compares its own words without case.
+        (_, [s, subscription, rest @ ..]) if s.eq_ignore_ascii_case("subscriptions") && is_control(rest) => {
+            control(method, subscription, rest).map(Route::Control)
+        }
         (_, [s, subscription, r, group, p, pool, rest @ ..])
             if s.eq_ignore_ascii_case("subscriptions")
                 && r.eq_ignore_ascii_case("resourceGroups")
@@ -123,6 +143,104 @@ fn find(method: &Method, segments: &[&str]) -> Option<Route> {
         }
         _ => None,
     }
+}
+
+/// A path under a pool's endpoint, whatever it asks for: a pool of containers has paths of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PoolPath<'a> {
+    pub pool: String,
+    /// The path of the pool, as in [`Route::Pool`].
+    pub prefix: String,
+    /// What follows, exactly as sent.
+    pub rest: &'a str,
+}
+
+impl PoolPath<'_> {
+    /// The segments of what follows, as routes are matched.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.rest.split('/').filter(|s| !s.is_empty()).map(|segment| decode(segment).into_owned()).collect()
+    }
+}
+
+/// The pool that `path` is under; None when it is under none.
+pub(super) fn pool_path(path: &str) -> Option<PoolPath<'_>> {
+    let mut segments = Vec::new();
+    let mut end = 0;
+    // The longer form of a pool's path has six segments.
+    for part in path.split_inclusive('/') {
+        if segments.len() == 6 || (segments.len() == 2 && segments[0] == "pools") {
+            break;
+        }
+        let segment = part.trim_end_matches('/');
+        if !segment.is_empty() {
+            segments.push(decode(segment));
+            end = part.as_ptr() as usize - path.as_ptr() as usize + segment.len();
+        }
+    }
+    let (pool, prefix) = match segments.iter().map(Cow::as_ref).collect::<Vec<_>>().as_slice() {
+        ["pools", pool] => ((*pool).to_owned(), format!("/pools/{}", encode(pool))),
+        [s, subscription, r, group, p, pool]
+            if s.eq_ignore_ascii_case("subscriptions")
+                && r.eq_ignore_ascii_case("resourceGroups")
+                && p.eq_ignore_ascii_case("sessionPools") =>
+        {
+            let prefix = format!("/{s}/{}/{r}/{}/{p}/{}", encode(subscription), encode(group), encode(pool));
+            ((*pool).to_owned(), prefix)
+        }
+        _ => return None,
+    };
+    Some(PoolPath { pool, prefix, rest: &path[end..] })
+}
+
+/// Whether what follows a subscription leads to pools as resources.
+fn is_control(segments: &[&str]) -> bool {
+    let provider = |segments: &[&str]| match segments {
+        [providers, provider, kind, ..] => {
+            providers.eq_ignore_ascii_case("providers")
+                && provider.eq_ignore_ascii_case("Microsoft.App")
+                && kind.eq_ignore_ascii_case("sessionPools")
+        }
+        _ => false,
+    };
+    match segments {
+        [r, _, rest @ ..] if r.eq_ignore_ascii_case("resourceGroups") => provider(rest),
+        rest => provider(rest) && rest.len() == 3,
+    }
+}
+
+fn control(method: &str, subscription: &str, segments: &[&str]) -> Option<Target> {
+    let (resource_group, rest) = match segments {
+        [_, group, _, _, _, rest @ ..] => (Some((*group).to_owned()), rest),
+        _ => (None, &[][..]),
+    };
+    let operation = match (method, rest) {
+        ("GET", []) => PoolOperation::List,
+        ("GET", [name]) => PoolOperation::Read((*name).to_owned()),
+        ("PUT", [name]) => PoolOperation::Put((*name).to_owned()),
+        ("PATCH", [name]) => PoolOperation::Patch((*name).to_owned()),
+        ("DELETE", [name]) => PoolOperation::Delete((*name).to_owned()),
+        ("POST", [name, action]) if is_credentials(action) => PoolOperation::Credentials((*name).to_owned()),
+        _ => return None,
+    };
+    Some(Target { subscription: subscription.to_owned(), resource_group, operation })
+}
+
+/// The specification and the documentation of the hosted service name them differently.
+fn is_credentials(action: &str) -> bool {
+    ["fetchMcpServerCredentials", "rotateMcpServerCredentials", "regenerateCredentials"]
+        .into_iter()
+        .any(|known| known.eq_ignore_ascii_case(action))
+}
+
+fn keys(method: &str, segments: &[&str]) -> Option<KeyOperation> {
+    Some(match (method, segments) {
+        ("GET", []) => KeyOperation::List,
+        ("POST", []) => KeyOperation::Create,
+        ("GET", [id]) => KeyOperation::Read((*id).to_owned()),
+        ("DELETE", [id]) => KeyOperation::Revoke((*id).to_owned()),
+        ("POST", [id, "rotate"]) => KeyOperation::Rotate((*id).to_owned()),
+        _ => return None,
+    })
 }
 
 fn at_pool(pool: &str, prefix: String, method: &str, rest: &[&str]) -> Option<Route> {
@@ -250,6 +368,52 @@ mod tests {
             let Ok(Route::Pool { pool, operation, .. }) = route(&Method::GET, path) else { panic!("{path}") };
             assert_eq!((pool.as_str(), operation), ("p1", Operation::ReadSession), "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_under_a_pool_stays_as_it_was_sent() {
+        for (path, pool, rest) in [
+            ("/pools/app", "app", ""),
+            ("/pools/app/", "app", "/"),
+            ("//pools//app//a%2Fb//c/", "app", "//a%2Fb//c/"),
+            ("/pools/a%70p/x", "app", "/x"),
+            ("/subscriptions/s/resourceGroups/g/sessionPools/app/x/y", "app", "/x/y"),
+            ("/Subscriptions/s/resourcegroups/g/SESSIONPOOLS/app", "app", ""),
+        ] {
+            let at = pool_path(path).unwrap_or_else(|| panic!("{path}"));
+            assert_eq!((at.pool.as_str(), at.rest), (pool, rest), "{path}");
+        }
+        for path in
+            ["/", "/pools", "/pools/", "/livez", "/subscriptions/s/resourceGroups/g/sessionPools", "/x/pools/app"]
+        {
+            assert_eq!(pool_path(path), None, "{path}");
+        }
+        assert_eq!(pool_path("/pools/p/%2emanagement/x%20y").unwrap().names(), [".management", "x y"]);
+    }
+
+    #[test]
+    fn pools_are_resources_whatever_the_case() {
+        let group = "/subscriptions/s/resourceGroups/g/providers/Microsoft.App/sessionPools";
+        for (method, path, group, operation) in [
+            ("GET", "/Subscriptions/s/Providers/microsoft.app/SESSIONPOOLS/".to_owned(), None, PoolOperation::List),
+            ("GET", group.to_owned(), Some("g"), PoolOperation::List),
+            ("PUT", format!("{group}/p"), Some("g"), PoolOperation::Put("p".into())),
+            ("PATCH", format!("{group}/p"), Some("g"), PoolOperation::Patch("p".into())),
+            ("POST", format!("{group}/p/fetchMCPServerCredentials"), Some("g"), PoolOperation::Credentials("p".into())),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let target = Target {
+                subscription: "s".into(),
+                resource_group: group.map(str::to_owned),
+                operation: operation.clone(),
+            };
+            assert_eq!(route(&method, &path), Ok(Route::Control(target)), "{method} {path}");
+        }
+        assert_eq!(
+            route(&Method::POST, &format!("{group}/p")),
+            Err(NoRoute::Method("GET, HEAD, PUT, PATCH, DELETE".into()))
+        );
+        assert_eq!(route(&Method::GET, "/subscriptions/s/providers/Microsoft.App/jobs"), Err(NoRoute::Path));
     }
 
     #[test]

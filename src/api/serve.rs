@@ -6,22 +6,28 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_service::Service as _;
 
 use super::audit::Origin;
 use super::stream::Impatient;
+pub use super::tls::{Door, Secrets, TlsError, TlsSettings};
 use crate::gateway::Gateway;
 
 /// What connections may use.
@@ -56,13 +62,15 @@ impl Default for Connections {
 /// Serves the API on `listener` until `stop` completes; then closes idle connections, lets running requests end for
 /// `connections.grace`, and returns. True when all of them ended.
 pub async fn serve(
-    listener: TcpListener,
+    door: impl Into<Door>,
     gateway: Gateway,
     connections: Connections,
     stop: impl Future<Output = ()>,
 ) -> bool {
+    let Door { listener, tls } = door.into();
     let server = Server {
         router: super::router(gateway),
+        tls,
         connections,
         places: Arc::new(Semaphore::new(connections.most)),
         drain: CancellationToken::new(),
@@ -72,8 +80,8 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            (stream, origin, place) = server.next(&listener) => {
-                drop(server.open.spawn(server.clone().connection(stream, origin, place)));
+            (stream, peer, place) = server.next(&listener) => {
+                drop(server.open.spawn(server.clone().connection(stream, peer, place)));
             }
         }
     }
@@ -84,9 +92,18 @@ pub async fn serve(
     timeout(connections.grace, server.open.wait()).await.is_ok()
 }
 
+/// Who is at the other end of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    pub address: SocketAddr,
+    /// Whether the connection is TLS.
+    pub secure: bool,
+}
+
 #[derive(Clone)]
 struct Server {
     router: Router,
+    tls: Option<TlsAcceptor>,
     connections: Connections,
     places: Arc<Semaphore>,
     drain: CancellationToken,
@@ -95,11 +112,11 @@ struct Server {
 
 impl Server {
     /// The next connection, once there is a place for it.
-    async fn next(&self, listener: &TcpListener) -> (TcpStream, Origin, OwnedSemaphorePermit) {
+    async fn next(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
         let place = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => return (stream, Origin(peer.ip()), place),
+                Ok((stream, peer)) => return (stream, peer, place),
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
                     // Out of descriptors or memory: it gets better only by waiting.
@@ -110,17 +127,41 @@ impl Server {
         }
     }
 
-    async fn connection(self, stream: TcpStream, origin: Origin, _place: OwnedSemaphorePermit) {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, _place: OwnedSemaphorePermit) {
         // Small answers must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
-        let stream = TokioIo::new(Impatient::new(stream, self.connections.write_timeout));
-        let service = self.router.layer(Extension(origin));
+        let stream = Impatient::new(stream, self.connections.write_timeout);
+        let Some(tls) = &self.tls else {
+            return self.talk(stream, Peer { address: peer, secure: false }).await;
+        };
+        // As patient with a handshake as with headers; a drain does not wait for it.
+        let handshake = tokio::select! {
+            handshake = timeout(self.connections.header_timeout, tls.accept(stream)) => handshake,
+            () = self.drain.cancelled() => return,
+        };
+        match handshake {
+            Ok(Ok(stream)) => self.talk(stream, Peer { address: peer, secure: true }).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn talk(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let router = self.router.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(Origin(peer.address.ip()));
+            // A router is always ready.
+            router.clone().call(request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.connections.header_timeout)
             .max_buf_size(self.connections.header_bytes)
             .half_close(false)
-            .serve_connection(stream, TowerToHyperService::new(service));
+            .serve_connection(TokioIo::new(stream), service)
+            // Containers may answer by switching protocols.
+            .with_upgrades();
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

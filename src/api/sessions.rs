@@ -14,7 +14,7 @@ use crate::session::{Identifier, SessionState, SessionView};
 use crate::snapshot::store::SnapshotId;
 
 /// Sessions on one page of a list, as the service has it.
-const PAGE: usize = 300;
+pub(super) const PAGE: usize = 300;
 
 /// The service's two routes name the end differently (`expireAt`, `expiresAt`); both are in both.
 #[derive(Serialize)]
@@ -87,10 +87,10 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ManagedSessionList<'a> {
-    value: Vec<Session<'a>>,
-    count: usize,
-    next_link: Option<String>,
+pub(super) struct ManagedSessionList<'a> {
+    pub value: Vec<Session<'a>>,
+    pub count: usize,
+    pub next_link: Option<String>,
 }
 
 /// `POST /.management/listSessions`.
@@ -124,6 +124,7 @@ pub(super) async fn fork(call: Call<'_>, parent: &str) -> Answer {
     contract::check_fork(&body)?;
     let names = body["identifiers"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let children: Vec<_> = names.map(Identifier::new).collect::<Result<_, _>>().map_err(Failure::Identifier)?;
+    let _claims = children.iter().map(|child| call.claim(child)).collect::<Result<Vec<_>, _>>()?;
     let at = body["snapshot"].as_i64().map(SnapshotId);
     let views = call.pool.fork(&parent, &children, at).await?;
     Ok(json(StatusCode::CREATED, &Forked { value: views.iter().map(Session::of).collect() }))

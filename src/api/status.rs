@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::call::{Answer, json, timestamp};
+use crate::access::{Caller, Permission};
 use crate::gateway::{Gateway, SessionPool};
 use crate::records::Exposition;
 
@@ -89,9 +90,11 @@ struct Pools<'a> {
     value: Vec<Standing<'a>>,
 }
 
-/// `GET /pools`.
-pub(super) fn pools(gateway: &Gateway) -> Answer {
-    let value = gateway.pools().map(Standing::of).collect();
+/// `GET /pools`: those that the caller may see.
+pub(super) fn pools(gateway: &Gateway, caller: &Caller) -> Answer {
+    let pools = gateway.pools();
+    let seen = pools.iter().filter(|pool| caller.may(Permission::Observe, Some(pool.name())));
+    let value = seen.map(Standing::of).collect();
     Ok(json(StatusCode::OK, &Pools { value }))
 }
 

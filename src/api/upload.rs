@@ -64,6 +64,7 @@ async fn store(call: Call<'_>) -> Result<Vec<FileEntry>, Failure> {
     }
     let path = call.query.path()?;
     let (boundary, start) = boundary(call.headers.get(CONTENT_TYPE).map(|v| v.as_bytes()), call.payload).await?;
+    let _claim = call.claim(&identifier)?;
     let tree = call.pool.files_or_create(&identifier).await?;
     let mut parts = parts(call.payload, boundary, start, limit);
     let mut staged = Vec::new();

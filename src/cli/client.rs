@@ -42,24 +42,24 @@ pub(super) fn encode(part: &str) -> impl std::fmt::Display + '_ {
     utf8_percent_encode(part, NON_ALPHANUMERIC)
 }
 
+type Failed = Box<dyn std::error::Error>;
+
 /// Posts JSON, and reads the JSON of the answer.
-pub(super) fn post<T: DeserializeOwned>(url: &str, body: serde_json::Value) -> Result<T, Box<dyn std::error::Error>> {
-    let request = agent().post(url);
-    let request = match config::default_key() {
-        Some(key) => request.header("Authorization", format!("Bearer {key}")),
-        None => request,
-    };
-    Ok(successful(request.send_json(body)?)?.body_mut().read_json()?)
+pub(super) fn post<T: DeserializeOwned>(url: &str, body: serde_json::Value) -> Result<T, Failed> {
+    Ok(successful(with_key(agent().post(url)).send_json(body)?)?.body_mut().read_json()?)
 }
 
 /// Posts no body, and reads nothing of the answer.
-pub(super) fn post_nothing(url: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let request = agent().post(url);
-    let request = match config::default_key() {
-        Some(key) => request.header("Authorization", format!("Bearer {key}")),
-        None => request,
-    };
-    successful(request.send_empty()?).map(drop)
+pub(super) fn post_nothing(url: &str) -> Result<(), Failed> {
+    successful(with_key(agent().post(url)).send_empty()?).map(drop)
+}
+
+pub(super) fn put(url: &str, body: serde_json::Value) -> Result<serde_json::Value, Failed> {
+    Ok(successful(with_key(agent().put(url)).send_json(body)?)?.body_mut().read_json()?)
+}
+
+pub(super) fn patch(url: &str, body: serde_json::Value) -> Result<serde_json::Value, Failed> {
+    Ok(successful(with_key(agent().patch(url)).send_json(body)?)?.body_mut().read_json()?)
 }
 
 /// Posts bytes, and reads the JSON of the answer.
@@ -83,22 +83,19 @@ pub(super) fn get_bytes(url: &str) -> Result<Vec<u8>, Box<dyn std::error::Error>
 }
 
 /// Reads the JSON of a route.
-pub(super) fn get<T: DeserializeOwned>(url: &str) -> Result<T, Box<dyn std::error::Error>> {
-    let request = agent().get(url);
-    let request = match config::default_key() {
-        Some(key) => request.header("Authorization", format!("Bearer {key}")),
-        None => request,
-    };
-    Ok(successful(request.call()?)?.body_mut().with_config().limit(256 << 20).read_json()?)
+pub(super) fn get<T: DeserializeOwned>(url: &str) -> Result<T, Failed> {
+    Ok(successful(with_key(agent().get(url)).call()?)?.body_mut().with_config().limit(256 << 20).read_json()?)
 }
 
-pub(super) fn delete(url: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let request = agent().delete(url);
-    let request = match config::default_key() {
+pub(super) fn delete(url: &str) -> Result<(), Failed> {
+    successful(with_key(agent().delete(url)).call()?).map(drop)
+}
+
+fn with_key<B>(request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+    match config::default_key() {
         Some(key) => request.header("Authorization", format!("Bearer {key}")),
         None => request,
-    };
-    successful(request.call()?).map(drop)
+    }
 }
 
 fn agent() -> ureq::Agent {

@@ -10,7 +10,7 @@ use super::serve::progress;
 use crate::config::Settings;
 use crate::files::BlobStore;
 use crate::interpreter::{self, Additions, Built, Cache, Packages, Recipe};
-use crate::pool::{FindImage, Keeping, Pool, PoolSpecification};
+use crate::pool::{FindImage, Keeping, NotOpened, Pool, PoolSpecification};
 use crate::records::Records;
 use crate::sandbox::SandboxError;
 use crate::sandbox::wasm::{self, Engine, EngineSettings, Image, Workers};
@@ -79,6 +79,31 @@ pub(super) fn open_pools(
         }
     }
     Ok(opened)
+}
+
+/// Opens a pool while the gateway serves, with an engine of its own. Nothing is built for it: that takes minutes.
+pub(super) fn open_later(
+    cache: &Cache,
+    specification: PoolSpecification,
+    blobs: &BlobStore,
+    workers: &Workers,
+    records: &Records,
+) -> Result<Arc<Pool>, NotOpened> {
+    let unavailable = |reason: String| NotOpened::Unavailable(reason);
+    let failed = |error: Failed| NotOpened::Failed(error);
+    let editions = Recipe::editions(&specification.interpreter).map_err(|error| unavailable(error.to_string()))?;
+    let editions = wanted(editions, specification.edition.as_deref(), specification.additions())
+        .map_err(|error| unavailable(error.to_string()))?;
+    let Some(built) = editions.iter().rev().find_map(|recipe| cache.find(recipe)) else {
+        let name = &specification.interpreter;
+        return Err(unavailable(format!(
+            "{name} is not built; run `sandpool interpreter build {name}` at the gateway"
+        )));
+    };
+    let metered = specification.limits.fuel.is_some();
+    let engine = Engine::new(engine_settings(&[&specification], metered)).map_err(|error| failed(error.into()))?;
+    let Loaded { image, packages } = load(&engine, &built).map_err(failed)?;
+    Ok(Pool::open(specification, image, packages, blobs.clone(), workers.clone(), records))
 }
 
 /// The store of snapshots, where a pool wants one.

@@ -1,11 +1,14 @@
 //! The command line: one file a command. All but `serve` and `interpreter` are HTTP clients of a gateway.
 
 mod client;
+mod configuration;
+mod containers;
 mod exec;
 mod health;
 mod history;
 mod images;
 mod interpreter;
+mod key;
 mod pool;
 mod records;
 mod serve;
@@ -35,9 +38,15 @@ enum Verb {
     /// Sessions of a gateway.
     #[command(subcommand)]
     Session(session::Session),
-    /// Pools of a gateway.
+    /// Session pools of a gateway.
     #[command(subcommand)]
-    Pool(pool::Pool),
+    Pool(pool::PoolCommand),
+    /// The configuration file.
+    #[command(subcommand)]
+    Config(configuration::ConfigCommand),
+    /// API keys of a gateway.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// How the pools of a gateway stand, live.
     Top(top::Top),
     /// What sessions wrote, and what happened to sessions and pools.
@@ -59,6 +68,8 @@ impl Command {
             Verb::Exec(exec) => exec.run(),
             Verb::Session(session) => session.run(),
             Verb::Pool(pool) => pool.run(),
+            Verb::Config(config) => config.run(),
+            Verb::Key(key) => key.run(),
             Verb::Top(top) => top.run(),
             Verb::Logs(logs) => logs.run(),
             Verb::Audit(audit) => audit.run(),

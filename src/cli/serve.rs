@@ -8,11 +8,15 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Done;
+use super::containers;
 use super::images::{self, Opened};
-use crate::api::serve::Connections;
+use crate::access::Access;
+use crate::api::serve::{Connections, Door, Secrets};
 use crate::config::Settings;
 use crate::files::BlobStore;
-use crate::gateway::{Access, Gateway};
+use crate::gateway::{Control, Gateway, Opener};
+use crate::interpreter::Cache;
+use crate::pool::PoolStore;
 use crate::records::Records;
 use crate::sandbox::wasm::Workers;
 use crate::{api, pressure, shutdown, telemetry};
@@ -37,13 +41,18 @@ impl Serve {
     pub fn run(self) -> Done {
         let settings = self.settings()?;
         telemetry::start(&settings.log, settings.log_format);
+        let access = Access::start(settings.access(), &settings.data_dir)?;
+        settings.check_exposure(access.is_open())?;
+        let tls = settings.tls.as_ref().map(Secrets::read).transpose()?;
         let blobs = BlobStore::new(settings.data_dir.join("blobs"), BlobStore::DEFAULT_THRESHOLD_BYTES);
         let workers = Workers::start(settings.guest_threads())?;
         let records = Records::open(&settings.data_dir, &settings.records)?;
+        let opener = opener(&settings, &blobs, &workers, &records);
+        let control = Control { store: PoolStore::open(&settings.data_dir)?, opener };
         let opened = images::open_pools(&settings, &blobs, &workers, &records)
             .map_err(|error| error as Box<dyn std::error::Error>)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
-        runtime.block_on(serve(settings, opened, records))?;
+        runtime.block_on(serve(settings, Parts { access, tls, opened, control, records }))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -57,16 +66,39 @@ impl Serve {
     }
 }
 
-async fn serve(settings: Settings, opened: Opened, records: Records) -> Result<(), Box<dyn std::error::Error>> {
+/// What opens pools that are made while the gateway serves.
+fn opener(settings: &Settings, blobs: &BlobStore, workers: &Workers, records: &Records) -> Opener {
+    let (cache, records) = (Cache::new(settings.cache_dir.clone()), records.clone());
+    let (blobs, workers) = (blobs.clone(), workers.clone());
+    Box::new(move |specification| images::open_later(&cache, specification, &blobs, &workers, &records))
+}
+
+/// What a gateway is put together from.
+struct Parts {
+    access: Access,
+    tls: Option<Secrets>,
+    opened: Opened,
+    control: Control,
+    records: Records,
+}
+
+async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::error::Error>> {
+    let Parts { access, tls, opened, control, records } = parts;
     let listener = tokio::net::TcpListener::bind(settings.listen).await?;
-    let address = listener.local_addr()?;
-    let gateway = Gateway::new(opened.pools.clone(), Access { keys: settings.keys.clone() }, records.clone());
+    let door = match tls {
+        Some(tls) => Door::secured(listener, tls),
+        None => listener.into(),
+    };
+    let (pools, kept) = (opened.pools.clone(), records.clone());
+    // Opening the pools that were made runs a runtime of its own.
+    let gateway = tokio::task::spawn_blocking(move || Gateway::with_control(pools, access, kept, control)).await??;
+    containers::open(&settings, &gateway).await?;
     let signalled = shutdown::signalled()?;
     let told = (settings.session_memory_bytes > 0).then_some(settings.session_memory_bytes);
     if let Some(bytes) = told.or_else(pressure::default_limit_bytes) {
         gateway.hibernate_above(bytes);
     }
-    println!("listening on http://{address}");
+    println!("listening on {}://{}", door.scheme(), door.local_addr()?);
     std::io::stdout().flush()?;
     opened.upgrade()?;
     let grace = settings.grace();
@@ -77,7 +109,7 @@ async fn serve(settings: Settings, opened: Opened, records: Records) -> Result<(
             gateway.drain(grace).await;
         }
     };
-    if !api::serve::serve(listener, gateway, Connections::default(), draining).await {
+    if !api::serve::serve(door, gateway, Connections::default(), draining).await {
         tracing::warn!("some connections did not end within the grace period");
     }
     // The calls that were answered last.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::access::limits::Permit;
 use crate::egress::Calls;
 use crate::files::FileEntry;
 use crate::pool::LeaseError;
@@ -19,6 +20,8 @@ use crate::session::Identifier;
 /// A request to run code, free of any dialect.
 #[derive(Debug, Clone)]
 pub struct ExecutionRequest {
+    /// What it holds of the caller's limits, until it ends.
+    pub permit: Option<Arc<Permit>>,
     pub identifier: Identifier,
     pub code: Code,
     /// Wall-clock timeout; the pool's default when absent. Above the pool's ceiling it is refused.

@@ -9,9 +9,10 @@ use tracing::{Instrument as _, debug_span};
 
 use super::record::Story;
 use super::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Outcome, RequestedLimits, Status};
+use crate::access::limits::{Permit, Use};
 use crate::egress::Calls;
 use crate::pool::{LeaseError, Pool, PoolLimits};
-use crate::sandbox::{Limits, Output, Report};
+use crate::sandbox::{Limits, Output, Report, Usage};
 use crate::session::{Identifier, Lease, Settled};
 
 /// An execution that was let in and has not begun.
@@ -20,6 +21,7 @@ pub struct Admitted {
     pub identifier: Identifier,
     pub output: Arc<Output>,
     pub created_at: OffsetDateTime,
+    permit: Option<Arc<Permit>>,
     pub(super) admitted_at: Instant,
     pub(super) caller: Option<Arc<str>>,
     pub(super) code: String,
@@ -46,6 +48,7 @@ pub fn admit(pool: &Pool, request: ExecutionRequest) -> Result<Admitted, Executi
         identifier: request.identifier,
         output: Arc::new(if request.followed { output.followed() } else { output }),
         created_at: OffsetDateTime::now_utc(),
+        permit: request.permit,
         admitted_at: Instant::now(),
         caller: request.caller,
         code,
@@ -89,7 +92,7 @@ pub async fn run(
     started: impl FnOnce(),
 ) -> Result<Execution, ExecutionError> {
     let mut story = Story::of(pool, &admitted);
-    let Admitted { id, identifier, output, created_at, code, limits, .. } = admitted;
+    let Admitted { id, identifier, output, created_at, permit, code, limits, .. } = admitted;
     let mut lease = match pool.lease(&identifier, &stop).instrument(debug_span!("lease")).await {
         Ok(lease) => lease,
         Err(LeaseError::Stopped) => return Ok(stopped(id, identifier, output, created_at)),
@@ -105,6 +108,10 @@ pub async fn run(
     let sandbox = pool.sandbox(&mut lease).instrument(debug_span!("sandbox")).await?;
     story.allocated(created);
     let report = sandbox.run(&code, limits, output.clone(), stop).instrument(debug_span!("run")).await;
+    if let Some(permit) = &permit {
+        let Usage { cpu, fuel, .. } = report.usage;
+        permit.charge(Use { cpu, fuel: fuel.unwrap_or(0), ..Use::default() });
+    }
     lease.note_memory(report.usage.memory_bytes);
     let mut kept = None;
     if report.alive {

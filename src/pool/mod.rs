@@ -1,9 +1,11 @@
 //! Session pools: what they offer, how many sessions they hold, and the way to a session.
 
+pub mod container;
 mod history;
 mod keeping;
 mod name;
 mod ready;
+mod resource;
 mod specification;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use history::HistoryError;
 pub use keeping::{FindImage, Keeping};
 pub use name::{InvalidPoolName, PoolName};
+pub use resource::{PoolResource, PoolStore};
 pub use specification::{InvalidSpecification, OnCooldown, PoolLimits, PoolSpecification, Retention, SnapshotPolicy};
 
 use crate::egress::Egress;
@@ -50,6 +53,15 @@ pub enum LeaseError {
     NotKept(StoreError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+}
+
+/// Why a pool was not opened while the gateway serves.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("the pool cannot be opened: {0}")]
+    Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A session pool of one interpreter.
@@ -272,6 +284,17 @@ impl Pool {
         let reaped = self.directory.reap(Instant::now());
         self.drop_elsewhere(reaped.ended);
         self.hibernate_soon(reaped.tired);
+    }
+
+    /// Takes no new session; those there go on.
+    pub fn retire(&self) {
+        self.supply().ready.close();
+        self.directory.retire();
+    }
+
+    /// Whether it holds no session.
+    pub fn is_empty(&self) -> bool {
+        self.directory.is_empty()
     }
 
     /// Ends everything; what is to survive is on disk then.

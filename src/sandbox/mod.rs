@@ -3,6 +3,7 @@
 //! Nothing here knows how a guest is run; everything that crosses is a serde value, so that a sandbox may later live
 //! in another process.
 
+pub mod container;
 pub mod event;
 pub mod limits;
 pub mod output;

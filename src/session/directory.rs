@@ -223,6 +223,11 @@ impl Directory {
         self.lock().by_identifier.drain().map(|(_, session)| session).collect()
     }
 
+    /// Takes no new session from now on.
+    pub fn retire(&self) {
+        self.permits.close();
+    }
+
     /// Ends all sessions.
     pub fn end_all(&self) -> Vec<Arc<Session>> {
         let ended = self.let_go_all();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use sandpool::access::Access;
 use sandpool::api::serve::Connections;
-use sandpool::gateway::Access;
 use sandpool::session::Identifier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -47,7 +47,7 @@ async fn a_client_that_closes_its_sending_half_counts_as_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_keys_only_their_holders_come_in() {
-    let access = Access { keys: vec!["key-1".into(), "key-2".into()] };
+    let access = Access::with_keys(&["key-1".into(), "key-2".into()]);
     let gateway = gateway_with(access, Connections::default(), |_| ()).await;
     for (path, headers, status) in [
         ("/livez", &[][..], 200),
@@ -82,7 +82,7 @@ async fn a_head_request_is_a_get_without_its_body() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_ends_its_headers_is_closed() {
     let connections = Connections { header_timeout: Duration::from_millis(100), ..Connections::default() };
-    let gateway = gateway_with(Access::default(), connections, |_| ()).await;
+    let gateway = gateway_with(Access::open(), connections, |_| ()).await;
     let mut stream = gateway.connect().await;
     stream.write_all(b"GET /livez HTTP/1.1\r\nhost: ").await.unwrap();
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut Vec::new())).await;
@@ -102,7 +102,7 @@ async fn headers_beyond_the_limit_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_most_wait_their_turn() {
-    let gateway = gateway_with(Access::default(), Connections { most: 1, ..Connections::default() }, |_| ()).await;
+    let gateway = gateway_with(Access::open(), Connections { most: 1, ..Connections::default() }, |_| ()).await;
     let first = gateway.connect().await;
     let second = gateway.get("/livez");
     tokio::pin!(second);

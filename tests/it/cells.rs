@@ -118,13 +118,9 @@ fn shown<'a>(ran: &'a Ran, mime: &str) -> Option<&'a Value> {
 }
 
 /// The forms of each thing that was displayed.
-fn displays(ran: &Ran) -> Vec<Vec<&str>> {
-    let forms = |event| {
-        if let &Event::Display(ref shown) = event {
-            Some(shown.data.keys().map(String::as_str).collect())
-        } else {
-            None
-        }
+fn displays(ran: &Ran) -> Vec<Vec<String>> {
+    let forms = |event: &Event| -> Option<Vec<String>> {
+        if let Event::Display(shown) = event { Some(shown.data.keys().cloned().collect()) } else { None }
     };
     ran.events.iter().filter_map(forms).collect()
 }

@@ -23,12 +23,25 @@ file_bytes = 2_097_152
 upload_bytes = 1_048_576
 ";
 
-#[test]
-fn every_answer_is_one_that_the_document_declares() {
-    let gateway = Gateway::configured(POOL);
-    let document = format!("{}/openapi.json", gateway.url());
+const KEY: &str = "a-key-of-this-test";
+
+fn hold_to(document: &str, gateway: &Gateway, more: &[&str]) {
+    let document = format!("{}{document}", gateway.url());
     let python = Python::with("schemathesis");
     let settings = python.path("schemathesis.toml");
     let settings = settings.to_str().expect("the checkout's path is text");
-    python.run_module("schemathesis.cli", &["--config-file", settings, "--no-color", "run", &document], &gateway);
+    let arguments = [&["--config-file", settings, "--no-color", "run", &document], more].concat();
+    python.run_module("schemathesis.cli", &arguments, gateway);
+}
+
+#[test]
+fn every_answer_is_one_that_the_document_declares() {
+    // A pool of an interpreter has no paths of containers.
+    hold_to("/openapi.json", &Gateway::configured(POOL), &["--exclude-tag", "containers"]);
+}
+
+#[test]
+fn so_it_is_for_those_who_manage_the_gateway() {
+    let gateway = Gateway::configured(&format!("keys = ['{KEY}']\n{POOL}"));
+    hold_to("/openapi/management.json", &gateway, &["--header", &format!("Authorization: Bearer {KEY}")]);
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use sandpool::access::Access;
 use sandpool::api::serve::Connections;
 use sandpool::egress::EgressPolicy;
-use sandpool::gateway::Access;
 use serde_json::{Value, json};
 
 use crate::support::http::{Running, gateway_with};
@@ -14,7 +14,7 @@ use crate::support::server::Server;
 pub async fn gateway(egress: &str) -> Running {
     let egress: EgressPolicy = toml::from_str(egress).expect("a policy");
     assert_eq!(egress.problems(), []);
-    gateway_with(Access::default(), Connections::default(), |pool| pool.egress = egress).await
+    gateway_with(Access::open(), Connections::default(), |pool| pool.egress = egress).await
 }
 
 /// A gateway that lets GET, HEAD and POST to this server.

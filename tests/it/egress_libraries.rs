@@ -155,5 +155,5 @@ async fn pip_installs_what_is_pure_python() {
         assert!(!answer.to_string().contains("Unsafe"), "{answer}");
     }
     let refused = gateway.run("pips", "%pip install other").await;
-    assert!(refused.to_string().contains("pypi.org cannot be reached"), "{refused}");
+    assert!(refused.to_string().contains("cannot be reached"), "{refused}");
 }

@@ -1,6 +1,6 @@
 //! What happens is recorded, and can be read.
 
-use sandpool::gateway::Access;
+use sandpool::access::Access;
 use serde_json::{Value, json};
 
 use crate::support::gateway::Gateway;
@@ -53,7 +53,7 @@ async fn the_console_has_every_line_of_an_execution() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_may_keep_no_console() {
-    let gateway = gateway_with(Access::default(), Default::default(), |pool| pool.console_log = false).await;
+    let gateway = gateway_with(Access::open(), Default::default(), |pool| pool.console_log = false).await;
     gateway.run("silent-1", "print('x')").await;
     assert!(rows(&gateway, "console").await.is_empty());
     assert_eq!(rows(&gateway, "usage").await.len(), 1);
@@ -85,7 +85,7 @@ async fn use_is_told_by_execution_and_session_and_summed_up_by_tag() {
     let tagged = |pool: &mut sandpool::pool::PoolSpecification| {
         pool.tags = [("team".to_owned(), "research".to_owned())].into();
     };
-    let gateway = gateway_with(Access::default(), Default::default(), tagged).await;
+    let gateway = gateway_with(Access::open(), Default::default(), tagged).await;
     gateway.run("usage-1", "print(sum(range(100000)))").await;
     gateway.run("usage-1", "1/0").await;
     gateway.send("DELETE", "/pools/python/session?identifier=usage-1", &[], b"").await;
@@ -111,7 +111,7 @@ async fn use_is_told_by_execution_and_session_and_summed_up_by_tag() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_audit_tells_who_asked_what_and_how_it_ended() {
     let key = "a-key-of-16-characters";
-    let access = Access { keys: vec![key.into()] };
+    let access = Access::with_keys(&[key.into()]);
     let gateway = gateway_with(access, Default::default(), |_| ()).await;
     let bearer = format!("Bearer {key}");
     let with_key = [("authorization", bearer.as_str())];

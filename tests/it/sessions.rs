@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use sandpool::access::Access;
 use sandpool::api::serve::Connections;
-use sandpool::gateway::Access;
 use serde_json::Value;
 
 use crate::support::http::{Running, eventually, gateway, gateway_with};
@@ -19,7 +19,7 @@ async fn status(gateway: &Running, identifier: &str, code: &str) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_nobody_uses_ends_and_its_identifier_starts_fresh() {
-    let gateway = gateway_with(Access::default(), Connections::default(), |pool| pool.cooldown_seconds = 1).await;
+    let gateway = gateway_with(Access::open(), Connections::default(), |pool| pool.cooldown_seconds = 1).await;
     assert_eq!(gateway.run("idle", "x = 1").await["sessionCreated"], true);
     assert_eq!(gateway.run("idle", "x").await["sessionCreated"], false);
     eventually("the session ends", async || gateway.get("/pools/python/session?identifier=idle").await.status == 400)
@@ -31,7 +31,7 @@ async fn a_session_that_nobody_uses_ends_and_its_identifier_starts_fresh() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_use_restarts_the_cooldown_and_a_long_execution_outlives_it() {
-    let gateway = gateway_with(Access::default(), Connections::default(), |pool| pool.cooldown_seconds = 2).await;
+    let gateway = gateway_with(Access::open(), Connections::default(), |pool| pool.cooldown_seconds = 2).await;
     gateway.run("used", "x = 1").await;
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_millis(900)).await;
@@ -67,7 +67,7 @@ async fn first_calls_at_the_same_time_make_one_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_of_a_session_is_bounded() {
-    let gateway = gateway_with(Access::default(), Connections::default(), |pool| pool.queue_length = 2).await;
+    let gateway = gateway_with(Access::open(), Connections::default(), |pool| pool.queue_length = 2).await;
     let calls = (0..6).map(|_| status(&gateway, "queued", "import time\ntime.sleep(0.7)"));
     let mut statuses = futures_util::future::join_all(calls).await;
     statuses.sort_unstable();

@@ -1,7 +1,7 @@
 //! Sessions that are captured whole: rolled back when an execution breaks them, and forked.
 
+use sandpool::access::Access;
 use sandpool::api::serve::Connections;
-use sandpool::gateway::Access;
 use sandpool::pool::SnapshotPolicy;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::support::http::{Running, gateway, gateway_with};
 const BREAK: &str = "import os\nos._exit(3)";
 
 async fn keeping() -> Running {
-    gateway_with(Access::default(), Connections::default(), |pool| pool.snapshot = SnapshotPolicy::AfterEach).await
+    gateway_with(Access::open(), Connections::default(), |pool| pool.snapshot = SnapshotPolicy::AfterEach).await
 }
 
 async fn fork(gateway: &Running, parent: &str, children: &[&str]) -> (u16, Value) {

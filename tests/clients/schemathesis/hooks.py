@@ -24,6 +24,13 @@ REFUSALS = [
     # empty `file` it makes a form without parts.
     ("SessionRequestValidationFailed", "the upload is invalid: failed to read headers"),
     ("SessionRequestValidationFailed", "the upload is invalid: no part is named 'file'"),
+    # What a pool can be, and what its name and the names of pools can be.
+    ("InvalidSessionPoolProperties", ""),
+    ("InvalidResourceName", ""),
+    ("SessionRequestValidationFailed", "pools:"),
+    ("SessionRequestValidationFailed", "control character"),
+    ("SessionRequestValidationFailed", "cannot be changed"),
+    ("SessionMCPServerNotEnabled", ""),
 ]
 
 

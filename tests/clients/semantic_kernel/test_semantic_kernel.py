@@ -1,10 +1,13 @@
 """semantic-kernel's SessionsPythonTool, as published: every method.
 
-It takes https endpoints only, so its own `http_client` argument gets a transport that turns the address into the
-gateway's; nothing else of the requests is touched.
+It takes https endpoints only. Where the gateway has TLS (SANDPOOL_CA names the certificate to trust) it is called as it
+is; else its own `http_client` argument gets a transport that turns the address into the gateway's, and nothing else of
+the requests is touched.
 """
 
 import asyncio
+import os
+import ssl
 import unittest
 from urllib.parse import urlsplit
 
@@ -28,11 +31,17 @@ class WithTool(WithFolder, unittest.IsolatedAsyncioTestCase):
         asyncio.get_running_loop().set_debug(False)  # unittest turns it on; it prints pages
 
     def tool(self, session_id=None, pool=POOL, **settings):
-        client = httpx.AsyncClient(transport=PlainHttp(), timeout=230)
+        authority = os.environ.get("SANDPOOL_CA")
+        if authority:
+            endpoint = pool.replace("127.0.0.1", "localhost")
+            client = httpx.AsyncClient(verify=ssl.create_default_context(cafile=authority), timeout=230)
+        else:
+            endpoint = "https://pool.local" + urlsplit(pool).path
+            client = httpx.AsyncClient(transport=PlainHttp(), timeout=230)
         self.addAsyncCleanup(client.aclose)
         return SessionsPythonTool(
             auth_callback=lambda: TOKEN,
-            pool_management_endpoint="https://pool.local" + urlsplit(pool).path,
+            pool_management_endpoint=endpoint,
             http_client=client,
             settings=SessionsPythonSettings(identifier=session_id or fresh("kernel"), **settings),
             enable_dangerous_file_uploads=True,

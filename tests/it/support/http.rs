@@ -1,14 +1,16 @@
 //! A small HTTP client that checks every answer against the contract, and a gateway to call.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandpool::access::Access;
 use sandpool::api::contract::{Seen, check_response};
 use sandpool::api::serve::{Connections, serve};
-use sandpool::gateway::{Access, Gateway};
+use sandpool::gateway::{Control, Gateway};
 use sandpool::interpreter::{Package, Packages};
-use sandpool::pool::{FindImage, Keeping, OnCooldown, Pool, PoolName, PoolSpecification};
+use sandpool::pool::{FindImage, Keeping, OnCooldown, Pool, PoolName, PoolSpecification, PoolStore};
 use sandpool::records::{Records, RecordsSettings};
 use sandpool::sandbox::wasm::Image;
 use sandpool::snapshot::store::Store;
@@ -33,7 +35,7 @@ pub struct Running {
 
 /// A gateway that everybody may call.
 pub async fn gateway() -> Running {
-    gateway_with(Access::default(), Connections::default(), |_| ()).await
+    gateway_with(Access::open(), Connections::default(), |_| ()).await
 }
 
 /// A gateway with other settings.
@@ -42,12 +44,30 @@ pub async fn gateway_with(
     connections: Connections,
     adjust: impl FnOnce(&mut PoolSpecification),
 ) -> Running {
-    let specification = specification(adjust);
+    gateway_at(None, access, connections, adjust).await
+}
+
+/// A gateway that keeps the pools that are made in this folder. All its pools have the same guest.
+pub async fn gateway_at(
+    data_dir: Option<&Path>,
+    access: Access,
+    connections: Connections,
+    adjust: impl FnOnce(&mut PoolSpecification),
+) -> Running {
     // Making the image runs a runtime of its own.
     let image = tokio::task::spawn_blocking(guests::image).await.expect("an image");
-    let (blobs, workers, records) = (guests::blobs(), guests::workers().clone(), records());
-    let pool = Pool::open(specification, image, packages(), blobs, workers, &records.1);
-    gateway_of(pool, access, connections, records).await
+    let records = records();
+    let kept = records.1.clone();
+    let open = move |specification| {
+        let (blobs, workers) = (guests::blobs(), guests::workers().clone());
+        Pool::open(specification, image.clone(), packages(), blobs, workers, &kept)
+    };
+    let pool = open(specification(adjust));
+    let control = data_dir.map(|folder| {
+        let store = PoolStore::open(folder).unwrap();
+        Control { store, opener: Box::new(move |pool| Ok(open(pool))) }
+    });
+    gateway_of(pool, control, access, connections, records).await
 }
 
 /// A gateway whose sessions go to `store`, on `image`; it finds no image of the past.
@@ -66,7 +86,7 @@ pub async fn gateway_with_past(
     let (specification, blobs) = (specification(adjust), guests::blobs());
     let pool = Pool::open_kept(specification, image, packages(), blobs, workers, &records.1, keeping);
     let pool = pool.expect("the store can be read");
-    gateway_of(pool, Access::default(), Connections::default(), records).await
+    gateway_of(pool, None, Access::default(), Connections::default(), records).await
 }
 
 /// The same on the Python image, with sessions that hibernate.
@@ -101,11 +121,16 @@ fn records() -> (TempDir, Records) {
 
 async fn gateway_of(
     pool: Arc<Pool>,
+    control: Option<Control>,
     access: Access,
     connections: Connections,
     (folder, records): (TempDir, Records),
 ) -> Running {
-    let gateway = Gateway::new(vec![pool.clone()], access, records);
+    let configured = vec![pool.clone()];
+    let gateway = match control {
+        None => Gateway::new(configured, access, records),
+        Some(control) => Gateway::with_control(configured, access, records, control).unwrap(),
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();

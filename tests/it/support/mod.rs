@@ -1,8 +1,11 @@
 //! What the tests share.
 
 pub mod browser;
+pub mod container_pools;
+pub mod containers;
 pub mod gateway;
 pub mod guests;
 pub mod http;
+pub mod images;
 pub mod python;
 pub mod server;

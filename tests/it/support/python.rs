@@ -60,6 +60,16 @@ impl Python {
         succeed(command, gateway);
     }
 
+    /// Runs one of its scripts with further environment variables.
+    ///
+    /// # Panics
+    /// When the script fails.
+    pub fn run_with(&self, script: &str, gateway: &Gateway, environment: &[(&str, &str)]) {
+        let mut command = self.command(gateway);
+        command.arg(self.path(script)).envs(environment.iter().copied());
+        succeed(command, gateway);
+    }
+
     /// Runs one of its modules against a gateway, as `python3 -m` does.
     ///
     /// # Panics

@@ -17,7 +17,6 @@ from importlib import metadata
 from . import network
 
 _USER_BASE = "/home/user/.local"
-_INDEX = "https://pypi.org/simple"
 _OTHERS = "Its operator can allow that ([pool.egress]) or put packages into the pool (packages), or use a container session pool."
 _NO_WAY = "pip cannot install {names} here: {host} cannot be reached ({reason}). " + _OTHERS + " %pip list tells what is here."
 _NO_ACTION = "pip {action} is not possible here; there are: install, uninstall, list, freeze, show."
@@ -86,7 +85,9 @@ def _install(words, names, installed):
 
 def _index(words):
     """Host and port of the package index that pip will ask first."""
-    url = os.environ.get("PIP_INDEX_URL", _INDEX)
+    from pip._internal.models.index import PyPI
+
+    url = os.environ.get("PIP_INDEX_URL", PyPI.simple_url)
     for word, following in zip(words, [*words[1:], ""]):
         if word in ("-i", "--index-url"):
             url = following

@@ -1,0 +1,85 @@
+//! A pool as a resource, for callers. Values of secrets are left out.
+
+use serde_json::{Value, json};
+
+use super::CONFIGURED_GROUP;
+use crate::api::call::timestamp;
+use crate::api::query::encode;
+use crate::gateway::PoolView;
+use crate::pool::PoolSpecification;
+
+/// `base` is what links begin with.
+pub(super) fn pool(view: &PoolView, subscription: &str, base: &str) -> Value {
+    let name = view.specification.name.as_str();
+    let (subscription, group) = match &view.resource {
+        Some(resource) => (resource.subscription.as_str(), resource.resource_group.as_str()),
+        None => (subscription, CONFIGURED_GROUP),
+    };
+    let scope = format!("/subscriptions/{}/resourceGroups/{}", encode(subscription), encode(group));
+    let mut properties = match &view.resource {
+        Some(resource) => without_secrets(&resource.properties),
+        None => declared(&view.specification),
+    };
+    properties["provisioningState"] = json!(if view.is_open { "Succeeded" } else { "Failed" });
+    properties["poolManagementEndpoint"] = json!(format!("{base}{scope}/sessionPools/{name}"));
+    properties["nodeCount"] = json!(1);
+    let mut shown = json!({
+        "id": format!("{scope}/providers/Microsoft.App/sessionPools/{name}"),
+        "name": name,
+        "type": "Microsoft.App/sessionPools",
+        "location": view.resource.as_ref().map_or("local", |resource| &resource.location),
+        "tags": view.resource.as_ref().map(|resource| &resource.tags),
+        "properties": properties,
+    });
+    if let Some(resource) = &view.resource {
+        shown["systemData"] =
+            json!({ "createdAt": timestamp(resource.created_at), "lastModifiedAt": timestamp(resource.updated_at) });
+        if !resource.identity.is_null() {
+            shown["identity"] = resource.identity.clone();
+        }
+    }
+    shown
+}
+
+fn without_secrets(properties: &Value) -> Value {
+    let mut shown = properties.clone();
+    for secret in shown["secrets"].as_array_mut().into_iter().flatten() {
+        *secret = json!({ "name": secret["name"] });
+    }
+    if let Some(registries) = shown.pointer_mut("/customContainerTemplate/registryCredentials")
+        && let Some(fields) = registries.as_object_mut()
+    {
+        // It has no place in the schema; somebody may have sent one.
+        fields.remove("password");
+    }
+    shown
+}
+
+/// A pool of the configuration file, as if it had been made here.
+fn declared(pool: &PoolSpecification) -> Value {
+    let container_type = match pool.interpreter.as_str() {
+        "javascript" => "NodeLTS",
+        _ => "PythonLTS",
+    };
+    let open = pool.egress.policy != crate::egress::Mode::Disabled;
+    json!({
+        "containerType": container_type,
+        "poolManagementType": "Dynamic",
+        "scaleConfiguration": {
+            "maxConcurrentSessions": pool.max_concurrent_sessions,
+            "readySessionInstances": pool.ready_session_instances,
+        },
+        "dynamicPoolConfiguration": {
+            "lifecycleConfiguration": { "lifecycleType": "Timed", "cooldownPeriodInSeconds": pool.cooldown_seconds },
+        },
+        "sessionNetworkConfiguration": { "status": if open { "EgressEnabled" } else { "EgressDisabled" } },
+        "secrets": [],
+        "sandpool": {
+            "interpreter": pool.interpreter,
+            "edition": pool.edition,
+            "queue_length": pool.queue_length,
+            "snapshot": pool.snapshot,
+            "limits": pool.limits,
+        },
+    })
+}

@@ -1,0 +1,134 @@
+//! `.management/` of a pool of containers: its sessions, what one wrote, and how the pool stands.
+
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::Serialize;
+
+use super::Query;
+use crate::api::call::{Answer, base, is_secure, json, link, text, timestamp};
+use crate::api::error::Failure;
+use crate::api::route::PoolPath;
+use crate::api::sessions::{ManagedSessionList, PAGE, Session};
+use crate::gateway::ContainerSessionPool;
+use crate::pool::container::Standing;
+use crate::sandbox::container::{BackendReport, Stream};
+
+/// The answer to an operation of ours; None when the path is the container's.
+pub(super) fn answer(
+    pool: &ContainerSessionPool,
+    at: &PoolPath<'_>,
+    parts: &Parts,
+    query: Query<'_>,
+) -> Option<Answer> {
+    let names = at.names();
+    let [first, rest @ ..] = names.as_slice() else { return None };
+    if first != ".management" {
+        return None;
+    }
+    let [operation] = rest else { return Some(Err(Failure::NoRoute)) };
+    let (allow, answer): (&str, fn(&Asked<'_>) -> Answer) = match operation.as_str() {
+        "getSession" => ("POST", read),
+        "listSessions" => ("POST", list),
+        "stopSession" => ("POST", stop),
+        "console" => ("GET", console),
+        "health" => ("GET", health),
+        _ => return Some(Err(Failure::NoRoute)),
+    };
+    if parts.method != allow {
+        return Some(Err(Failure::Method { allow: allow.into() }));
+    }
+    Some(answer(&Asked { pool, at, parts, query }))
+}
+
+struct Asked<'a> {
+    pool: &'a ContainerSessionPool,
+    at: &'a PoolPath<'a>,
+    parts: &'a Parts,
+    query: Query<'a>,
+}
+
+fn read(asked: &Asked<'_>) -> Answer {
+    let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
+    let view = asked.pool.pool().session(&identifier).ok_or(Failure::NoSession)?;
+    Ok(json(StatusCode::OK, &Session::of(&view)))
+}
+
+fn stop(asked: &Asked<'_>) -> Answer {
+    let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
+    if !asked.pool.pool().end_session(&identifier) {
+        return Err(Failure::NoSession);
+    }
+    let name = asked.pool.pool().specification().name.as_str();
+    Ok(text(format!("Session {} in session pool {name} stopped.", identifier.as_str())))
+}
+
+fn list(asked: &Asked<'_>) -> Answer {
+    let skip = asked.query.skip()?;
+    let page = asked.pool.pool().sessions(skip, PAGE);
+    let shown = skip.saturating_add(page.sessions.len());
+    let more = !page.sessions.is_empty() && shown < page.total;
+    let next = || {
+        let parameters = [("skip", shown.to_string())];
+        let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let base = base(&asked.parts.headers, is_secure(asked.parts));
+        link(&base, asked.query, &asked.at.prefix, "/.management/listSessions", &parameters)
+    };
+    let value: Vec<_> = page.sessions.iter().map(Session::of).collect();
+    Ok(json(StatusCode::OK, &ManagedSessionList { count: value.len(), value, next_link: more.then(next) }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Console {
+    value: Vec<Line>,
+    /// Earlier lines that are not kept.
+    dropped: u64,
+}
+
+#[derive(Serialize)]
+struct Line {
+    time: String,
+    stream: Stream,
+    text: String,
+}
+
+/// What the session's container wrote, the last of it.
+fn console(asked: &Asked<'_>) -> Answer {
+    let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
+    let instance = asked.pool.pool().instance(&identifier).ok_or(Failure::NoSession)?;
+    let (lines, dropped) = instance.container().console().lines();
+    let line = |line: crate::sandbox::container::ConsoleLine| Line {
+        time: timestamp(line.at),
+        stream: line.stream,
+        text: line.text,
+    };
+    Ok(json(StatusCode::OK, &Console { value: lines.into_iter().map(line).collect(), dropped }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Health<'a> {
+    ready: usize,
+    starting: usize,
+    in_use: usize,
+    failed_starts: u32,
+    /// For the pool's operator: why the last start failed.
+    last_failure: Option<String>,
+    next_try_in_seconds: Option<u64>,
+    backend: &'a BackendReport,
+}
+
+fn health(asked: &Asked<'_>) -> Answer {
+    let pool = asked.pool.pool();
+    let Standing { ready, starting, in_use, failures, last_failure, next_try_in } = pool.standing();
+    let health = Health {
+        ready,
+        starting,
+        in_use,
+        failed_starts: failures,
+        last_failure,
+        next_try_in_seconds: next_try_in.map(|left| left.as_secs()),
+        backend: pool.report(),
+    };
+    Ok(json(StatusCode::OK, &health))
+}

@@ -1,0 +1,197 @@
+//! Custom-container pools: any image, one container a session, requests forwarded to it.
+//!
+//! ```text
+//! lease(identifier)
+//!   session.rs   find it or make it, up to the maximum          -> NoSession::Full
+//!   supply.rs    a ready instance, or wait for one              -> NoSession::Failing, NotInTime
+//!   instance.rs  a started container, watched until it is gone
+//!   probe.rs     when it has started, and whether it lives
+//! ```
+//! A lease is one request under way. A session whose container is gone is over; its identifier gets a fresh one.
+
+mod instance;
+mod probe;
+mod session;
+mod specification;
+mod supply;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use instance::{Ended, Instance};
+pub use probe::{HttpGet, Probe, ProbeKind, TcpSocket};
+pub use specification::{ContainerPoolSpecification, ContainerResources, Lifecycle, RegistryLogin, Secret, Variable};
+pub use supply::Standing;
+
+use crate::sandbox::container::{BackendReport, ContainerBackend};
+use crate::session::{Identifier, SessionPage, SessionView};
+use session::Session;
+use supply::Supply;
+
+/// Why there is no container for a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoSession {
+    #[error("the pool holds {limit} sessions, its maximum")]
+    Full { limit: usize, retry_after: Duration },
+    #[error("the pool's containers do not start at present; its operator finds the reason in the gateway's log")]
+    Failing { retry_after: Duration },
+    #[error("no container was ready within {} seconds", .0.as_secs())]
+    NotInTime(Duration),
+    #[error("the session was ended while the request waited for its container")]
+    Stopped,
+    #[error("the gateway is shutting down")]
+    Closed,
+}
+
+/// A session pool of containers.
+pub struct ContainerPool {
+    specification: Arc<ContainerPoolSpecification>,
+    backend: Arc<dyn ContainerBackend>,
+    supply: Arc<Supply>,
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Default)]
+struct Sessions {
+    by_identifier: HashMap<Identifier, Arc<Session>>,
+    made: u64,
+}
+
+/// A request under way in a session. Dropping it gives the session back.
+pub struct Lease {
+    session: Arc<Session>,
+}
+
+impl Lease {
+    /// Where the request goes.
+    pub fn instance(&self) -> &Arc<Instance> {
+        self.session.instance.get().expect("a lease is given out with its container")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.session.end();
+    }
+}
+
+impl ContainerPool {
+    /// Opens a pool and begins to start its ready containers. To be called on a runtime.
+    pub fn open(specification: ContainerPoolSpecification, backend: Arc<dyn ContainerBackend>) -> Arc<Self> {
+        let specification = Arc::new(specification);
+        let supply = Supply::open(specification.clone(), backend.clone());
+        Arc::new(Self { specification, backend, supply, sessions: Mutex::default() })
+    }
+
+    pub fn specification(&self) -> &ContainerPoolSpecification {
+        &self.specification
+    }
+
+    /// The engine, and what it enforces.
+    pub fn report(&self) -> &BackendReport {
+        self.backend.report()
+    }
+
+    /// How its containers stand.
+    pub fn standing(&self) -> Standing {
+        self.supply.standing()
+    }
+
+    /// Begins a request of `identifier`. Its first one gives it a container.
+    ///
+    /// # Errors
+    /// See [`NoSession`].
+    pub async fn lease(&self, identifier: &Identifier) -> Result<Lease, NoSession> {
+        loop {
+            let lease = Lease { session: self.begin(identifier)? };
+            let instance = lease.session.instance.get_or_try_init(|| self.supply.take()).await;
+            let instance = instance.inspect_err(|_| self.forget_empty(&lease.session))?;
+            if lease.session.was_stopped() {
+                instance.stop();
+                return Err(NoSession::Stopped);
+            }
+            // It may have ended while this request waited.
+            if !instance.gone().is_cancelled() {
+                return Ok(lease);
+            }
+        }
+    }
+
+    fn begin(&self, identifier: &Identifier) -> Result<Arc<Session>, NoSession> {
+        let mut sessions = self.lock();
+        if let Some(session) = sessions.by_identifier.get(identifier).filter(|session| !session.is_over()) {
+            session.begin();
+            return Ok(session.clone());
+        }
+        sessions.by_identifier.remove(identifier);
+        sessions.by_identifier.retain(|_, session| !session.is_over());
+        let limit = self.specification.max_concurrent_sessions;
+        if sessions.by_identifier.len() >= limit {
+            let now = Instant::now();
+            let first = sessions.by_identifier.values().map(|session| session.left(now)).min();
+            return Err(NoSession::Full { limit, retry_after: first.unwrap_or_default() });
+        }
+        sessions.made += 1;
+        let session = Session::new(identifier.clone(), sessions.made, self.specification.lifecycle);
+        session.begin();
+        sessions.by_identifier.insert(identifier.clone(), session.clone());
+        Ok(session)
+    }
+
+    /// A session that got no container, and that nobody else waits for, is none.
+    fn forget_empty(&self, session: &Arc<Session>) {
+        let mut sessions = self.lock();
+        let known = sessions.by_identifier.get(&session.identifier);
+        if session.is_last() && known.is_some_and(|known| Arc::ptr_eq(known, session)) {
+            sessions.by_identifier.remove(&session.identifier);
+        }
+    }
+
+    /// The container of a session that is there. No use of the session.
+    pub fn instance(&self, identifier: &Identifier) -> Option<Arc<Instance>> {
+        self.find(identifier)?.instance.get().cloned()
+    }
+
+    pub fn session(&self, identifier: &Identifier) -> Option<SessionView> {
+        self.find(identifier).map(|session| session.view())
+    }
+
+    /// `top` sessions after the first `skip`, ordered by creation.
+    pub fn sessions(&self, skip: usize, top: usize) -> SessionPage {
+        let mut all: Vec<_> = self.lock().by_identifier.values().filter(|s| !s.is_over()).cloned().collect();
+        all.sort_unstable_by_key(|session| session.number);
+        let sessions = all.iter().skip(skip).take(top).map(|session| session.view()).collect();
+        SessionPage { sessions, total: all.len() }
+    }
+
+    /// Ends a session: requests under way are cut, its container is stopped in the background. False when there was none.
+    pub fn end_session(&self, identifier: &Identifier) -> bool {
+        let session = self.lock().by_identifier.remove(identifier);
+        session.filter(|session| !session.is_over()).inspect(|session| session.stop()).is_some()
+    }
+
+    /// Ends the sessions whose time has come.
+    pub fn reap(&self) {
+        let now = Instant::now();
+        let mut sessions = self.lock();
+        let over = |session: &Arc<Session>| session.is_over() || session.is_due(now);
+        let over: Vec<_> = sessions.by_identifier.extract_if(|_, session| over(session)).collect();
+        drop(sessions);
+        over.iter().for_each(|(_, session)| session.stop());
+    }
+
+    /// Ends everything, and waits until nothing is left of it.
+    pub async fn close(&self) {
+        self.lock().by_identifier.clear();
+        self.supply.close().await;
+    }
+
+    fn find(&self, identifier: &Identifier) -> Option<Arc<Session>> {
+        self.lock().by_identifier.get(identifier).filter(|session| !session.is_over()).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

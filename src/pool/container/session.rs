@@ -1,0 +1,160 @@
+//! One session: its container, who uses it, and when it is over.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+use tokio::sync::OnceCell;
+
+use super::instance::Instance;
+use super::specification::Lifecycle;
+use crate::session::{Identifier, SessionState, SessionView};
+
+pub(super) struct Session {
+    pub identifier: Identifier,
+    /// Its place in the order of creation.
+    pub number: u64,
+    pub instance: OnceCell<Arc<Instance>>,
+    stopped: AtomicBool,
+    lifecycle: Lifecycle,
+    created: Instant,
+    created_at: OffsetDateTime,
+    uses: Mutex<Uses>,
+}
+
+struct Uses {
+    /// Requests under way, those that wait for the container included.
+    under_way: usize,
+    count: u64,
+    last: Instant,
+    last_at: OffsetDateTime,
+}
+
+impl Session {
+    pub(super) fn new(identifier: Identifier, number: u64, lifecycle: Lifecycle) -> Arc<Self> {
+        let (created, created_at) = (Instant::now(), OffsetDateTime::now_utc());
+        let uses = Mutex::new(Uses { under_way: 0, count: 0, last: created, last_at: created_at });
+        let (instance, stopped) = (OnceCell::new(), AtomicBool::new(false));
+        Arc::new(Self { identifier, number, instance, stopped, lifecycle, created, created_at, uses })
+    }
+
+    pub(super) fn begin(&self) {
+        let mut uses = self.uses();
+        uses.under_way += 1;
+        uses.touch();
+    }
+
+    pub(super) fn end(&self) {
+        let mut uses = self.uses();
+        uses.under_way -= 1;
+        uses.touch();
+    }
+
+    /// Whether no other request is under way.
+    pub(super) fn is_last(&self) -> bool {
+        self.uses().under_way <= 1
+    }
+
+    /// Ends it, and the container that it has or is about to get.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        if let Some(instance) = self.instance.get() {
+            instance.stop();
+        }
+    }
+
+    /// Whether it was ended, which may have been before its container came.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Whether it takes no more requests.
+    pub(super) fn is_over(&self) -> bool {
+        self.instance.get().is_some_and(|instance| instance.gone().is_cancelled())
+    }
+
+    /// Whether its time has come at `now`. One that never got a container, and for which nobody waits any more, is over at
+    /// once.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let uses = self.uses();
+        if !self.instance.initialized() {
+            return uses.under_way == 0;
+        }
+        now >= self.expiry(&uses, now)
+    }
+
+    /// A request under way is a use: a connection that stays open keeps the session.
+    fn expiry(&self, uses: &Uses, now: Instant) -> Instant {
+        match self.lifecycle {
+            Lifecycle::OnContainerExit { max_alive_seconds } => self.created + Duration::from_secs(max_alive_seconds),
+            Lifecycle::Timed { cooldown_seconds } => {
+                let last = if uses.under_way > 0 { now } else { uses.last };
+                last + Duration::from_secs(cooldown_seconds)
+            }
+        }
+    }
+
+    /// How long it has left.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        self.expiry(&self.uses(), now).saturating_duration_since(now)
+    }
+
+    pub(super) fn view(&self) -> SessionView {
+        let left = self.left(Instant::now());
+        let uses = self.uses();
+        SessionView {
+            identifier: self.identifier.clone(),
+            created_at: self.created_at,
+            last_accessed_at: uses.last_at,
+            expires_at: OffsetDateTime::now_utc() + left,
+            etag: format!("{:x}-{:x}", self.number, uses.count),
+            state: if uses.under_way > 0 { SessionState::Running } else { SessionState::Idle },
+        }
+    }
+
+    fn uses(&self) -> MutexGuard<'_, Uses> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Uses {
+    fn touch(&mut self) {
+        self.count += 1;
+        self.last = Instant::now();
+        self.last_at = OffsetDateTime::now_utc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn session(lifecycle: Lifecycle) -> Arc<Session> {
+        Session::new(Identifier::new("session").unwrap(), 1, lifecycle)
+    }
+
+    #[test]
+    fn a_session_without_a_container_goes_with_the_last_who_waits() {
+        let session = session(Lifecycle::Timed { cooldown_seconds: 300 });
+        session.begin();
+        assert!(!session.is_due(Instant::now() + 1000 * SECOND));
+        session.end();
+        assert!(session.is_due(Instant::now()));
+    }
+
+    #[test]
+    fn what_is_left_follows_the_lifecycle() {
+        let timed = session(Lifecycle::Timed { cooldown_seconds: 300 });
+        let now = timed.created;
+        timed.begin();
+        assert_eq!(timed.left(now + 1000 * SECOND), 300 * SECOND, "a request under way is a use");
+        timed.end();
+        assert!(timed.left(Instant::now() + 100 * SECOND) <= 200 * SECOND);
+        let on_exit = session(Lifecycle::OnContainerExit { max_alive_seconds: 60 });
+        on_exit.begin();
+        assert_eq!(on_exit.left(on_exit.created + 61 * SECOND), Duration::ZERO, "however it is used");
+    }
+}

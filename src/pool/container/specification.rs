@@ -1,0 +1,301 @@
+//! What a custom-container pool offers: its image, how its containers are run and watched, how many there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::probe::{Probe, ProbeKind};
+use crate::pool::{InvalidSpecification, PoolName};
+use crate::sandbox::container::{ContainerSpecification, Credentials, ImageReference, InstanceId, Resources};
+
+/// One pool's settings, as they stand in the configuration file. Every figure has its unit in its name.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerPoolSpecification {
+    pub name: PoolName,
+    pub image: ImageReference,
+    /// What the image's registry is shown. None: nothing.
+    #[serde(default)]
+    pub registry: Option<RegistryLogin>,
+    /// Instead of the image's entry point and arguments.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Instead of the image's arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    #[serde(default)]
+    pub env: Vec<Variable>,
+    /// Values by name, for `secret_ref`.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Secret>,
+    /// Where the container listens: requests are forwarded there.
+    pub target_port: u16,
+    #[serde(default)]
+    pub resources: ContainerResources,
+    /// Nothing but `/tmp` and `/dev/shm` can be written.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Containers kept started for new identifiers.
+    #[serde(default = "defaults::ready_session_instances")]
+    pub ready_session_instances: usize,
+    /// Containers at once, the ready ones included; a further identifier is refused with 429.
+    #[serde(default = "defaults::max_concurrent_sessions")]
+    pub max_concurrent_sessions: usize,
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+    #[serde(default)]
+    pub probes: Vec<Probe>,
+    /// Between SIGTERM and SIGKILL when a session is ended.
+    #[serde(default = "defaults::termination_grace_seconds")]
+    pub termination_grace_seconds: u64,
+    /// How long the first request of an identifier may wait for its container.
+    #[serde(default = "defaults::allocation_timeout_seconds")]
+    pub allocation_timeout_seconds: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryLogin {
+    pub username: String,
+    /// A name of `secrets`.
+    pub password_secret_ref: String,
+}
+
+/// A variable of the container's environment: a value, or the name of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variable {
+    pub name: String,
+    #[serde(default)]
+    pub value: Option<String>,
+    #[serde(default)]
+    pub secret_ref: Option<String>,
+}
+
+/// A value that is not shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// What one session may use.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContainerResources {
+    /// Processors; fractions are shares of one.
+    pub cpu: f64,
+    /// Files that it writes lie in memory and count.
+    pub memory_mebibytes: u64,
+    /// Files that it writes. None: half the memory.
+    pub disk_mebibytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+impl Default for ContainerResources {
+    fn default() -> Self {
+        // The hosted service's smallest size but one; enough threads for a language server and its children.
+        Self { cpu: 0.5, memory_mebibytes: 1024, disk_mebibytes: None, pids: 512 }
+    }
+}
+
+/// When a session ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Lifecycle {
+    /// So long after its last request.
+    Timed { cooldown_seconds: u64 },
+    /// When its container exits, and so long after it began at the latest.
+    OnContainerExit { max_alive_seconds: u64 },
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::Timed { cooldown_seconds: 300 }
+    }
+}
+
+mod defaults {
+    pub const fn ready_session_instances() -> usize {
+        1
+    }
+    pub const fn max_concurrent_sessions() -> usize {
+        10
+    }
+    pub const fn termination_grace_seconds() -> u64 {
+        5
+    }
+    pub const fn allocation_timeout_seconds() -> u64 {
+        60
+    }
+}
+
+impl ContainerPoolSpecification {
+    pub const MAX_SESSIONS: usize = 5000;
+
+    /// Everything that makes no sense in it.
+    pub fn problems(&self) -> Vec<InvalidSpecification> {
+        let tell = |setting, problem: String| InvalidSpecification { pool: self.name.to_string(), setting, problem };
+        let within = |setting, value: u64, min: u64, max: u64| {
+            let problem = format!("is {value}; it must be from {min} to {max}");
+            (!(min..=max).contains(&value)).then(|| tell(setting, problem))
+        };
+        let (max, memory) = (self.max_concurrent_sessions as u64, self.resources.memory_mebibytes);
+        let (age_setting, age) = match self.lifecycle {
+            Lifecycle::Timed { cooldown_seconds } => ("lifecycle.cooldown_seconds", cooldown_seconds),
+            Lifecycle::OnContainerExit { max_alive_seconds } => ("lifecycle.max_alive_seconds", max_alive_seconds),
+        };
+        let mut problems: Vec<_> = [
+            within("target_port", self.target_port.into(), 1, u16::MAX.into()),
+            within("max_concurrent_sessions", max, 1, Self::MAX_SESSIONS as u64),
+            within("ready_session_instances", self.ready_session_instances as u64, 0, max),
+            within("resources.memory_mebibytes", memory, 8, 1 << 20),
+            within("resources.disk_mebibytes", self.resources.disk_mebibytes.unwrap_or(1), 1, 1 << 20),
+            within("resources.pids", self.resources.pids.into(), 1, 1 << 16),
+            within("termination_grace_seconds", self.termination_grace_seconds, 0, 3600),
+            within("allocation_timeout_seconds", self.allocation_timeout_seconds, 1, 3600),
+            within(age_setting, age, 1, 30 * 86_400),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if !(0.01..=1024.0).contains(&self.resources.cpu) {
+            problems.push(tell("resources.cpu", format!("is {}; it must be from 0.01 to 1024", self.resources.cpu)));
+        }
+        let mut names = BTreeSet::new();
+        for variable in &self.env {
+            let name = &variable.name;
+            if name.is_empty() || name.contains(['=', '\0']) {
+                problems.push(tell("env", format!("has a variable called {name:?}")));
+            }
+            if !names.insert(name) {
+                problems.push(tell("env", format!("has {name} twice")));
+            }
+            match (&variable.value, &variable.secret_ref) {
+                (Some(value), None) if !value.contains('\0') => {}
+                (None, Some(secret)) if self.secrets.contains_key(secret) => {}
+                (None, Some(secret)) => {
+                    problems.push(tell("env", format!("names the secret {secret}, which is not there")))
+                }
+                _ => problems.push(tell("env", format!("needs for {name} either a value or a secret_ref"))),
+            }
+        }
+        if let Some(login) = &self.registry
+            && !self.secrets.contains_key(&login.password_secret_ref)
+        {
+            problems
+                .push(tell("registry", format!("names the secret {}, which is not there", login.password_secret_ref)));
+        }
+        for kind in [ProbeKind::Startup, ProbeKind::Liveness] {
+            if self.probes.iter().filter(|probe| probe.kind == kind).count() > 1 {
+                problems.push(tell("probes", format!("has two of the type {kind:?}")));
+            }
+        }
+        problems.extend(self.probes.iter().flat_map(Probe::problems).map(|problem| tell("probes", problem)));
+        problems
+    }
+
+    pub fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
+        self.probes.iter().find(|probe| probe.kind == kind)
+    }
+
+    pub fn credentials(&self) -> Credentials {
+        let login = self.registry.as_ref().and_then(|login| {
+            let password = self.secrets.get(&login.password_secret_ref)?.0.clone();
+            Some(Credentials::Password { username: login.username.clone(), password })
+        });
+        login.unwrap_or_default()
+    }
+
+    /// A further container of this pool.
+    pub(super) fn container(&self) -> ContainerSpecification {
+        let value = |variable: &Variable| match (&variable.value, &variable.secret_ref) {
+            (Some(value), _) => value.clone(),
+            (None, secret) => {
+                secret.as_ref().and_then(|name| self.secrets.get(name)).map_or(String::new(), |s| s.0.clone())
+            }
+        };
+        let memory_bytes = self.resources.memory_mebibytes << 20;
+        ContainerSpecification {
+            id: InstanceId::random(),
+            command: self.command.clone(),
+            args: self.args.clone(),
+            environment: self.env.iter().map(|variable| (variable.name.clone(), value(variable))).collect(),
+            resources: Resources {
+                cpus: self.resources.cpu,
+                memory_bytes,
+                disk_bytes: self.resources.disk_mebibytes.map_or(memory_bytes / 2, |mebibytes| mebibytes << 20),
+                pids: self.resources.pids,
+            },
+            read_only: self.read_only,
+        }
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        Duration::from_secs(self.termination_grace_seconds)
+    }
+
+    pub(super) fn allocation_timeout(&self) -> Duration {
+        Duration::from_secs(self.allocation_timeout_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(more: &str) -> Vec<&'static str> {
+        let text = format!("name = 'app'\nimage = 'registry.example/app:1'\n{more}");
+        let pool: ContainerPoolSpecification = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
+        pool.problems().iter().map(|problem| problem.setting).collect()
+    }
+
+    #[test]
+    fn little_is_needed() {
+        assert_eq!(problems("target_port = 80"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_documented_probes_are_taken() {
+        let text = "target_port = 8080\nready_session_instances = 5\n\
+            [[probes]]\ntype = 'liveness'\nhttp_get = { path = '/health', port = 8080 }\nperiod_seconds = 10\n\
+            [[probes]]\ntype = 'startup'\nhttp_get = { path = '/ready', port = 8080 }\nperiod_seconds = 5\nfailure_threshold = 30";
+        assert_eq!(problems(text), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_at_once() {
+        let text = "target_port = 0\nready_session_instances = 11\nresources = { cpu = 0.0, memory_mebibytes = 1 }\n\
+            lifecycle = { type = 'timed', cooldown_seconds = 0 }\n\
+            env = [{ name = 'A=B', value = '' }, { name = 'C' }, { name = 'D', secret_ref = 'gone' }]\n\
+            registry = { username = 'u', password_secret_ref = 'gone' }";
+        let told = problems(text);
+        for setting in [
+            "target_port",
+            "ready_session_instances",
+            "resources.memory_mebibytes",
+            "lifecycle.cooldown_seconds",
+            "resources.cpu",
+            "registry",
+        ] {
+            assert!(told.contains(&setting), "{setting}: {told:?}");
+        }
+        assert_eq!(told.iter().filter(|setting| **setting == "env").count(), 3);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let text = "name = 'app'\nimage = 'registry.example/app:1'\ntarget_port = 80\nsecrets = { token = 's3cret' }\n\
+            env = [{ name = 'TOKEN', secret_ref = 'token' }]";
+        let pool: ContainerPoolSpecification = toml::from_str(text).unwrap();
+        assert_eq!(pool.container().environment["TOKEN"], "s3cret");
+        assert!(!format!("{pool:?}{:?}", pool.container()).contains("s3cret"));
+    }
+}

@@ -1,0 +1,286 @@
+//! Ready instances: started while nobody waits, handed out in the order they became ready, replaced at once, and with
+//! growing pauses when they cannot be started.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, Semaphore, watch};
+use tokio::time::Instant;
+
+use super::instance::{Instance, NotStarted};
+use super::probe::ProbeKind;
+use super::{ContainerPoolSpecification, NoSession};
+use crate::sandbox::container::{ContainerBackend, ContainerError, Image};
+
+/// Containers that are started at a time: each costs about a processor for some ten milliseconds.
+const STARTING_AT_ONCE: usize = 4;
+/// Pauses after failures in a row, doubling from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After so many failures in a row, whoever comes is told at once instead of waiting.
+const FAILING: u32 = 3;
+
+/// The instances of a pool.
+pub(super) struct Supply {
+    specification: Arc<ContainerPoolSpecification>,
+    backend: Arc<dyn ContainerBackend>,
+    image: OnceCell<Arc<Image>>,
+    stock: Mutex<Stock>,
+    /// One permit a ready instance.
+    ready: Semaphore,
+    /// Told of each failure.
+    failures: watch::Sender<u32>,
+    /// Ready instances sleep. Not where they are asked for their health, which they could not tell.
+    freezes: bool,
+}
+
+#[derive(Default)]
+struct Stock {
+    ready: VecDeque<Arc<Instance>>,
+    starting: usize,
+    /// Handed out, and not gone.
+    taken: usize,
+    /// Callers who want one.
+    waiting: usize,
+    failures: u32,
+    last_failure: Option<String>,
+    not_before: Option<Instant>,
+    closed: bool,
+    /// Every instance that is not removed yet.
+    all: Vec<Arc<Instance>>,
+}
+
+/// How a pool's instances stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub ready: usize,
+    pub starting: usize,
+    pub in_use: usize,
+    /// Failed starts in a row.
+    pub failures: u32,
+    /// The last of them, kept after a success.
+    pub last_failure: Option<String>,
+    /// Until the next try, while it is put off.
+    pub next_try_in: Option<Duration>,
+}
+
+impl Supply {
+    pub(super) fn open(
+        specification: Arc<ContainerPoolSpecification>,
+        backend: Arc<dyn ContainerBackend>,
+    ) -> Arc<Self> {
+        let freezes = backend.report().enforced.freeze && specification.probe(ProbeKind::Liveness).is_none();
+        let supply = Arc::new(Self {
+            specification,
+            backend,
+            image: OnceCell::new(),
+            stock: Mutex::default(),
+            ready: Semaphore::new(0),
+            failures: watch::Sender::new(0),
+            freezes,
+        });
+        supply.refill();
+        supply
+    }
+
+    /// A ready instance; waits for one to become so.
+    pub(super) async fn take(self: &Arc<Self>) -> Result<Arc<Instance>, NoSession> {
+        let _waiting = Waiting::begin(self);
+        let end = Instant::now() + self.specification.allocation_timeout();
+        let mut failed = self.failures.subscribe();
+        loop {
+            if let Some(refused) = self.refusal() {
+                return Err(refused);
+            }
+            self.refill();
+            tokio::select! {
+                biased;
+                permit = self.ready.acquire() => permit.expect("it is never closed").forget(),
+                _ = failed.changed() => continue,
+                () = tokio::time::sleep_until(end) => return Err(NoSession::NotInTime(self.specification.allocation_timeout())),
+            }
+            let Some(instance) = self.hand_out() else { continue };
+            if self.freezes
+                && let Err(error) = instance.container().set_frozen(false).await
+            {
+                tracing::warn!(cause = error.told(), "a ready container cannot go on");
+                instance.stop();
+                continue;
+            }
+            return Ok(instance);
+        }
+    }
+
+    /// An instance of which a permit was taken; None when it ended meanwhile.
+    fn hand_out(&self) -> Option<Arc<Instance>> {
+        let mut stock = self.lock();
+        let instance = stock.ready.pop_front()?;
+        stock.taken += 1;
+        Some(instance)
+    }
+
+    fn refusal(&self) -> Option<NoSession> {
+        let stock = self.lock();
+        if stock.closed {
+            return Some(NoSession::Closed);
+        }
+        let next = stock.not_before.filter(|_| stock.failures >= FAILING && stock.ready.is_empty())?;
+        Some(NoSession::Failing { retry_after: next.saturating_duration_since(Instant::now()) })
+    }
+
+    /// Starts what is missing.
+    fn refill(self: &Arc<Self>) {
+        let mut stock = self.lock();
+        let now = Instant::now();
+        if stock.closed || stock.not_before.is_some_and(|moment| moment > now) {
+            return;
+        }
+        let held = stock.taken + stock.ready.len() + stock.starting;
+        let room = self.specification.max_concurrent_sessions.saturating_sub(held);
+        let wanted = self.specification.ready_session_instances + stock.waiting;
+        let missing = wanted.saturating_sub(stock.ready.len() + stock.starting).min(room);
+        let now = missing.min(STARTING_AT_ONCE.saturating_sub(stock.starting));
+        stock.starting += now;
+        drop(stock);
+        for _ in 0..now {
+            let supply = self.clone();
+            // A task of its own: a caller who goes away does not leave a container half made.
+            tokio::spawn(async move {
+                let started = supply.start().await;
+                supply.started(started);
+            });
+        }
+    }
+
+    async fn start(&self) -> Result<Arc<Instance>, NotStarted> {
+        let credentials = self.specification.credentials();
+        let prepare = || async { self.backend.prepare_image(&self.specification.image, &credentials).await };
+        let image =
+            self.image.get_or_try_init(prepare).await.map_err(|error: ContainerError| NotStarted(error.told()))?;
+        let instance = Instance::start(&self.backend, &self.specification, image).await?;
+        if self.freezes
+            && let Err(error) = instance.container().set_frozen(true).await
+        {
+            instance.stop();
+            return Err(NotStarted(error.told()));
+        }
+        Ok(instance)
+    }
+
+    fn started(self: &Arc<Self>, started: Result<Arc<Instance>, NotStarted>) {
+        let pool = self.specification.name.as_str();
+        let mut stock = self.lock();
+        stock.starting -= 1;
+        match started {
+            Ok(instance) if stock.closed => {
+                instance.stop();
+                return;
+            }
+            Ok(instance) => {
+                if stock.failures > 0 {
+                    tracing::info!(pool, failures = stock.failures, "containers start again");
+                }
+                stock.failures = 0;
+                stock.not_before = None;
+                stock.all.push(instance.clone());
+                stock.ready.push_back(instance.clone());
+                drop(stock);
+                self.ready.add_permits(1);
+                tokio::spawn(self.clone().follow(instance));
+            }
+            Err(NotStarted(problem)) => {
+                stock.failures += 1;
+                let pause = FIRST_PAUSE.saturating_mul(1 << (stock.failures - 1).min(10)).min(LONGEST_PAUSE);
+                stock.not_before = Some(Instant::now() + pause);
+                tracing::warn!(pool, problem, failures = stock.failures, next_try = ?pause, "a container could not be started");
+                stock.last_failure = Some(problem);
+                let failures = stock.failures;
+                drop(stock);
+                self.failures.send_replace(failures);
+                let supply = Arc::downgrade(self);
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    if let Some(supply) = supply.upgrade() {
+                        supply.refill();
+                    }
+                });
+                return;
+            }
+        }
+        self.refill();
+    }
+
+    /// Takes an instance off the books once it is gone, and has it replaced.
+    async fn follow(self: Arc<Self>, instance: Arc<Instance>) {
+        instance.gone().cancelled().await;
+        {
+            let mut stock = self.lock();
+            match stock.ready.iter().position(|ready| Arc::ptr_eq(ready, &instance)) {
+                Some(at) => {
+                    drop(stock.ready.remove(at));
+                    // Whoever has the permit already finds nothing and waits on.
+                    if let Ok(permit) = self.ready.try_acquire() {
+                        permit.forget();
+                    }
+                }
+                None => stock.taken -= 1,
+            }
+        }
+        self.refill();
+        instance.removed().cancelled().await;
+        self.lock().all.retain(|known| !Arc::ptr_eq(known, &instance));
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let stock = self.lock();
+        let now = Instant::now();
+        Standing {
+            ready: stock.ready.len(),
+            starting: stock.starting,
+            in_use: stock.taken,
+            failures: stock.failures,
+            last_failure: stock.last_failure.clone(),
+            next_try_in: stock.not_before.and_then(|moment| moment.checked_duration_since(now)),
+        }
+    }
+
+    /// Starts no more, ends all, and waits until nothing is left.
+    pub(super) async fn close(&self) {
+        let all = {
+            let mut stock = self.lock();
+            stock.closed = true;
+            stock.all.clone()
+        };
+        self.failures.send_modify(|_| {});
+        all.iter().for_each(|instance| instance.stop());
+        for instance in all {
+            instance.removed().cancelled().await;
+        }
+        // Those that were being started.
+        while self.lock().starting > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A caller who waits for an instance.
+struct Waiting<'a>(&'a Arc<Supply>);
+
+impl<'a> Waiting<'a> {
+    fn begin(supply: &'a Arc<Supply>) -> Self {
+        supply.lock().waiting += 1;
+        Self(supply)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+        self.0.refill();
+    }
+}

@@ -1,0 +1,88 @@
+//! The container side of the seam: one container per session, behind whatever engine the machine has.
+//!
+//! [`ContainerBackend`] and [`Container`] are all that a pool knows of an engine. What no engine decides stands above:
+//! pools, probes, lifecycles, routing. A backend that cannot enforce what a specification asks for refuses to make the
+//! container; it never makes a weaker one.
+//!
+//! | folder or file | holds |
+//! |---|---|
+//! | `specification.rs`, `report.rs`, `error.rs`, `console.rs` | the values that cross the seam |
+//! | `image/` | where images come from, and how they become a folder |
+//! | `runtime/` | the backend that drives an OCI runtime's command line (runc, crun); it needs no daemon |
+
+mod console;
+mod error;
+pub mod image;
+mod report;
+pub mod runtime;
+mod specification;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use console::{Console, ConsoleLine, Stream};
+pub use error::ContainerError;
+pub use image::{Credentials, Image, ImageReference, InvalidReference};
+pub use report::{BackendReport, Enforced, Exit, Isolation};
+pub use specification::{ContainerSpecification, InstanceId, Resources};
+
+/// A connection into a container.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, ContainerError>>;
+
+/// An engine that runs containers.
+pub trait ContainerBackend: Send + Sync {
+    /// What the engine is, and what it enforces on this machine. It was found out when the backend was opened.
+    fn report(&self) -> &BackendReport;
+
+    /// Makes an image ready for containers: resolves the tag, fetches and checks what is missing, unpacks it. Done
+    /// before, it costs a question to the registry, and nothing for a reference by digest.
+    fn prepare_image<'a>(
+        &'a self,
+        reference: &'a ImageReference,
+        credentials: &'a Credentials,
+    ) -> Answer<'a, Arc<Image>>;
+
+    /// Makes a container with its limits and its network in place. Its process does not run yet.
+    fn create<'a>(
+        &'a self,
+        specification: &'a ContainerSpecification,
+        image: &'a Arc<Image>,
+    ) -> Answer<'a, Arc<dyn Container>>;
+}
+
+/// One container. Dropping the last handle destroys it, in the background; [`Container::destroy`] does so in sight.
+pub trait Container: Send + Sync {
+    fn id(&self) -> &InstanceId;
+
+    /// Runs its process.
+    fn start(&self) -> Answer<'_, ()>;
+
+    /// A connection to `port` on the container's loopback, from inside its network: the only way in.
+    ///
+    /// Errors are the connection's own: refused when nothing listens.
+    fn connect(&self, port: u16) -> BoxFuture<'_, std::io::Result<Box<dyn Io>>>;
+
+    /// Stops its processes from being scheduled, or lets them go on. Connections wait meanwhile.
+    fn set_frozen(&self, frozen: bool) -> Answer<'_, ()>;
+
+    /// What it wrote.
+    fn console(&self) -> &Console;
+
+    /// How it ended; None as long as it has not.
+    fn exit(&self) -> Option<Exit>;
+
+    /// Waits for its end. To be asked by as many as want to know.
+    fn exited(&self) -> BoxFuture<'_, Exit>;
+
+    /// Asks its process to end, kills it after `grace`, and waits for its end.
+    fn stop(&self, grace: Duration) -> Answer<'_, Exit>;
+
+    /// Kills it and takes away everything that belongs to it. Doing it twice is fine.
+    fn destroy(&self) -> Answer<'_, ()>;
+}

@@ -1,0 +1,63 @@
+//! What a backend says about itself and about the end of a container.
+
+use serde::{Deserialize, Serialize};
+
+/// How far a container is from the machine it runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// The machine's kernel, behind namespaces and a system-call filter. Not what a virtual machine is.
+    Container,
+    /// A kernel in user space (gVisor).
+    UserKernel,
+    /// A virtual machine.
+    VirtualMachine,
+}
+
+/// What is enforced on this machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforced {
+    pub memory: bool,
+    pub cpu: bool,
+    pub pids: bool,
+    pub disk: bool,
+    /// Nothing of the network can be reached from inside.
+    pub egress: bool,
+    /// Its root is nobody outside.
+    pub user_namespace: bool,
+    pub seccomp: bool,
+    /// An idle container can be kept off the processors.
+    pub freeze: bool,
+}
+
+/// A backend, as it is on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendReport {
+    pub engine: String,
+    pub version: String,
+    pub isolation: Isolation,
+    pub enforced: Enforced,
+    /// What an operator should know, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// The end of a container's first process, and so of the container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// None when a signal ended it.
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    /// The kernel killed something in it for want of memory.
+    pub out_of_memory: bool,
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(f, "it exited with code {code}")?,
+            (None, Some(signal)) => write!(f, "signal {signal} ended it")?,
+            (None, None) => write!(f, "it ended")?,
+        }
+        if self.out_of_memory { write!(f, ", out of memory") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,289 @@
+//! The backend as a whole: found, probed, cleared of what an earlier gateway left, and then images in, containers out.
+
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use rustix::fs::FlockOperation;
+use rustix::process::{Resource, getrlimit};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::cgroup::Cgroups;
+use super::command::Runtime;
+use super::container::OciContainer;
+use super::user::UserRanges;
+use super::{leftovers, rootfs};
+use crate::sandbox::container::image::{ImageLimits, ImageStore};
+use crate::sandbox::container::{
+    BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials, Enforced, Image,
+    ImageReference, Isolation,
+};
+
+/// How containers are run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OciSettings {
+    /// `runc` or `crun`, or a path that ends so. None: the first of them that the machine has.
+    pub runtime: Option<PathBuf>,
+    /// Folder of what lives as long as the containers. It must be one that all users of the machine may pass through, and
+    /// is best in memory.
+    pub run_dir: PathBuf,
+    /// Registries (`host:port`) that are spoken to without TLS. Those on this machine always are.
+    pub insecure_registries: Vec<String>,
+    /// What an image may hold.
+    pub image: ImageLimits,
+}
+
+impl Default for OciSettings {
+    fn default() -> Self {
+        Self {
+            runtime: None,
+            run_dir: "/run/sandpool".into(),
+            insecure_registries: Vec::new(),
+            image: ImageLimits::default(),
+        }
+    }
+}
+
+/// In order of preference: runc is what most machines have and most people test with.
+const ENGINES: [&str; 2] = ["runc", "crun"];
+const PROGRAM_FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// The most files that a process in a container may have open, where the gateway itself may have so many.
+const OPEN_FILES: u64 = 65_536;
+
+/// What all containers of a backend share.
+pub(super) struct Engine {
+    pub runtime: Runtime,
+    pub cgroups: Cgroups,
+    /// Control group of all containers, relative to the root.
+    pub cgroup: String,
+    pub folder: PathBuf,
+    /// One folder a container.
+    pub containers: PathBuf,
+    /// `hosts`, `hostname`, `resolv.conf`.
+    pub etc: PathBuf,
+    pub ranges: Arc<UserRanges>,
+    /// See `Rootfs::hidden`.
+    pub hidden: Option<&'static str>,
+    pub open_files: u64,
+    /// Held as long as the backend lives: nobody else has its folder.
+    _lock: File,
+}
+
+impl Engine {
+    /// Removes what the runtime does not.
+    pub(super) fn forget(&self, folder: &Path, cgroup: &str) -> Result<(), ContainerError> {
+        self.cgroups.destroy(cgroup).map_err(ContainerError::during("removing a container's control group"))?;
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(ContainerError::new("removing a container's folder", error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.cgroups.remove_empty(&self.cgroup);
+        self.cgroups.remove_empty("sandpool");
+        // The lock goes with the file; a folder that is not empty stays.
+        let _ = fs::remove_dir_all(&self.etc);
+        let _ = fs::remove_dir(&self.containers);
+        let _ = fs::remove_dir(&self.runtime.records);
+        let _ = fs::remove_file(self.folder.join("lock"));
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// Runs containers with an OCI runtime's command line. Needs root.
+pub struct OciBackend {
+    engine: Arc<Engine>,
+    images: ImageStore,
+    report: BackendReport,
+}
+
+impl OciBackend {
+    /// Opens the backend of the gateway whose files are in `data_dir`: finds the runtime, tries what must work, and takes
+    /// away what was left running.
+    ///
+    /// # Errors
+    /// When this machine cannot run containers as they must be run, with what is missing.
+    pub async fn open(settings: &OciSettings, data_dir: &Path) -> Result<Self, ContainerError> {
+        let unsupported = |problem: String| ContainerError::Unsupported(problem);
+        if !rustix::process::geteuid().is_root() {
+            return Err(unsupported(
+                "containers need the gateway to run as root: it makes namespaces and mounts".into(),
+            ));
+        }
+        let data_dir = data_dir.canonicalize().map_err(ContainerError::during("finding the data folder"))?;
+        let mut hash = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
+        let name: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let seed = u32::from_le_bytes(hash.split_at_mut(4).0.try_into().expect("there are four"));
+        let (engine, program) = find(settings.runtime.as_deref()).map_err(unsupported)?;
+        let engine = layout(settings, &name, seed, engine, program)?;
+        let found = engine.runtime.version().map_err(unsupported)?;
+        for controller in ["memory", "cpu", "pids"] {
+            if !engine.cgroups.has(controller) {
+                return Err(unsupported(format!(
+                    "this machine has no {controller} controller, so sessions could not be limited"
+                )));
+            }
+        }
+        if !found.seccomp {
+            return Err(unsupported(format!("this {} cannot filter system calls (seccomp)", engine.runtime.engine)));
+        }
+        // Ended containers become children of the gateway, which so learns how they ended.
+        let own = Some(rustix::process::getpid());
+        rustix::process::set_child_subreaper(own).map_err(ContainerError::during("becoming a subreaper"))?;
+        let left = leftovers::clear(&engine)?;
+        if left > 0 {
+            tracing::warn!(containers = left, "containers of a gateway that was killed were taken away");
+        }
+        probe_mounts(&engine).await?;
+        let freeze = engine.cgroups.has("freezer");
+        let report = BackendReport {
+            engine: engine.runtime.engine.clone(),
+            version: found.text,
+            isolation: Isolation::Container,
+            enforced: Enforced {
+                memory: true,
+                cpu: true,
+                pids: true,
+                disk: true,
+                egress: true,
+                user_namespace: true,
+                seccomp: true,
+                freeze,
+            },
+            warnings: found.warnings,
+        };
+        let images = data_dir.join("images");
+        let images = ImageStore::open(images, settings.image, settings.insecure_registries.clone());
+        let images = images.map_err(ContainerError::during("opening the store of images"))?;
+        Ok(Self { engine: Arc::new(engine), images, report })
+    }
+}
+
+/// The first runtime that the machine has, or the one that was asked for.
+fn find(asked: Option<&Path>) -> Result<(String, PathBuf), String> {
+    let engine_of = |path: &Path| {
+        let name = path.file_name()?.to_str()?;
+        ENGINES.iter().find(|known| **known == name).map(|known| (*known).to_owned())
+    };
+    let installed = |name: &str| PROGRAM_FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|p| p.exists());
+    match asked {
+        Some(path) => {
+            let engine = engine_of(path).ok_or_else(|| format!("{} is not one of {ENGINES:?}", path.display()))?;
+            let program =
+                if path.is_absolute() { Some(path.to_owned()).filter(|p| p.exists()) } else { installed(&engine) };
+            Ok((engine.clone(), program.ok_or_else(|| format!("{engine} is not installed"))?))
+        }
+        None => ENGINES
+            .iter()
+            .find_map(|name| Some(((*name).to_owned(), installed(name)?)))
+            .ok_or_else(|| "containers need an OCI runtime, and there is none: apt-get install runc".into()),
+    }
+}
+
+/// Makes the folders of this gateway and takes its lock.
+fn layout(
+    settings: &OciSettings,
+    name: &str,
+    seed: u32,
+    engine: String,
+    program: PathBuf,
+) -> Result<Engine, ContainerError> {
+    let folder = settings.run_dir.join(name);
+    let [containers, records, etc] = ["containers", "records", "etc"].map(|part| folder.join(part));
+    let make = |path: &Path, mode| fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    let write = || -> std::io::Result<File> {
+        // Containers pass through these with their own numbers.
+        make(&containers, 0o711)?;
+        make(&etc, 0o755)?;
+        make(&records, 0o700)?;
+        fs::write(etc.join("hosts"), "127.0.0.1 localhost session\n::1 localhost\n")?;
+        fs::write(etc.join("hostname"), "session\n")?;
+        // Nobody to ask: an answer at once instead of a wait for one that does not come.
+        fs::write(etc.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
+        File::create(folder.join("lock"))
+    };
+    let lock = write().map_err(ContainerError::during("making the folders of containers"))?;
+    hold(&lock)
+        .map_err(|_| ContainerError::Unsupported("another gateway runs containers with this data folder".into()))?;
+    let cgroups = Cgroups::of_this_machine();
+    // crun stops at a machine that has both kinds of control groups; without the second, which has no controllers, it
+    // works.
+    let hybrid = matches!(cgroups, Cgroups::V1 { hybrid: true, .. });
+    let hidden = (engine == "crun" && hybrid).then_some("/sys/fs/cgroup/unified");
+    let most = getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES);
+    Ok(Engine {
+        runtime: Runtime { engine, program, records },
+        cgroups,
+        cgroup: format!("sandpool/{name}"),
+        folder,
+        containers,
+        etc,
+        ranges: UserRanges::new(seed),
+        hidden,
+        open_files: most.min(OPEN_FILES),
+        _lock: lock,
+    })
+}
+
+/// Takes the lock. Of a gateway that was killed just now, a process that was about to become something else may hold it for
+/// some moments more.
+fn hold(lock: &File) -> Result<(), rustix::io::Errno> {
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(_) if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
+            taken => return taken,
+        }
+    }
+}
+
+/// Mounts something as containers are mounted.
+async fn probe_mounts(engine: &Engine) -> Result<(), ContainerError> {
+    let folder = engine.containers.join("probe");
+    let _ = fs::remove_dir_all(&folder);
+    let range = engine.ranges.take().map_err(ContainerError::during("making a user namespace"))?;
+    let probed = rootfs::probe(&folder, range).await;
+    let _ = fs::remove_dir_all(&folder);
+    probed.map_err(|error| {
+        ContainerError::Unsupported(format!(
+            "this machine cannot mount images with a session's own user numbers (Linux 5.19 or later can): {}",
+            error.told()
+        ))
+    })
+}
+
+impl ContainerBackend for OciBackend {
+    fn report(&self) -> &BackendReport {
+        &self.report
+    }
+
+    fn prepare_image<'a>(
+        &'a self,
+        reference: &'a ImageReference,
+        credentials: &'a Credentials,
+    ) -> BoxFuture<'a, Result<Arc<Image>, ContainerError>> {
+        Box::pin(self.images.prepare(reference, credentials))
+    }
+
+    fn create<'a>(
+        &'a self,
+        specification: &'a ContainerSpecification,
+        image: &'a Arc<Image>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Container>, ContainerError>> {
+        Box::pin(async move {
+            let container = OciContainer::create(&self.engine, specification, image).await?;
+            Ok(Arc::new(container) as Arc<dyn Container>)
+        })
+    }
+}

@@ -1,0 +1,227 @@
+//! The `config.json` of a container: everything off that a session does not need.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::cgroup::Cgroups;
+use super::seccomp;
+use super::user::RANGE;
+use crate::sandbox::container::image::{ImageConfig, User};
+use crate::sandbox::container::{ContainerError, ContainerSpecification};
+
+/// What the file is made of, beside the specification.
+pub(super) struct Parts<'a> {
+    pub rootfs: &'a Path,
+    pub user: User,
+    /// What the container's root is outside.
+    pub first_uid: u32,
+    pub cgroup: &'a str,
+    /// Folder of `hosts`, `hostname` and `resolv.conf`.
+    pub etc: &'a Path,
+    pub cgroups: &'a Cgroups,
+    pub open_files: u64,
+}
+
+/// Paths of `/proc` and `/sys` that tell about the machine or change it, as the engines mask them.
+const MASKED: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Time slices of a processor are counted over a tenth of a second.
+const CPU_PERIOD_MICROSECONDS: u64 = 100_000;
+/// `/dev/shm`; it counts as memory.
+const SHM: &str = "size=65536k";
+
+/// Writes the document.
+///
+/// # Errors
+/// When nothing says what to run.
+pub(super) fn document(
+    specification: &ContainerSpecification,
+    image: &ImageConfig,
+    parts: &Parts<'_>,
+) -> Result<Value, ContainerError> {
+    let resources = &specification.resources;
+    let (uid, gid) = (parts.user.uid, parts.user.gid);
+    let map = json!([{"containerID": 0, "hostID": parts.first_uid, "size": RANGE}]);
+    let memory = i64::try_from(resources.memory_bytes).unwrap_or(i64::MAX);
+    let mut memory = json!({"limit": memory});
+    if parts.cgroups.limits_swap() {
+        // Memory and swap together: so there is no swap.
+        memory["swap"] = memory["limit"].clone();
+    }
+    // Not below a hundredth of a processor, which is the least that the kernel takes.
+    let quota = ((resources.cpus * CPU_PERIOD_MICROSECONDS as f64) as u64).max(1000);
+    Ok(json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false,
+            "user": {"uid": uid, "gid": gid},
+            "args": arguments(specification, image)?,
+            "env": environment(specification, image),
+            "cwd": if image.working_dir.starts_with('/') { image.working_dir.as_str() } else { "/" },
+            "capabilities": {"bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": []},
+            "rlimits": [
+                {"type": "RLIMIT_NOFILE", "hard": parts.open_files, "soft": parts.open_files},
+                {"type": "RLIMIT_CORE", "hard": 0, "soft": 0},
+            ],
+            "noNewPrivileges": true,
+        },
+        "root": {"path": parts.rootfs, "readonly": specification.read_only},
+        "hostname": "session",
+        "mounts": mounts(specification, parts.etc),
+        "linux": {
+            "namespaces": [
+                {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "network"},
+                {"type": "user"}, {"type": "cgroup"},
+            ],
+            "uidMappings": map,
+            "gidMappings": map,
+            // Images listen on port 80, and have no capability to.
+            "sysctl": {"net.ipv4.ip_unprivileged_port_start": "0"},
+            "cgroupsPath": format!("/{}", parts.cgroup),
+            "resources": {
+                "devices": [{"allow": false, "access": "rwm"}],
+                "memory": memory,
+                "cpu": {"quota": quota, "period": CPU_PERIOD_MICROSECONDS},
+                "pids": {"limit": resources.pids},
+            },
+            "seccomp": seccomp::profile(),
+            "maskedPaths": MASKED,
+            "readonlyPaths": READ_ONLY,
+            "rootfsPropagation": "private",
+        },
+    }))
+}
+
+/// As Kubernetes has it: a command replaces the image's entry point and its arguments, arguments alone replace the
+/// image's arguments.
+fn arguments(specification: &ContainerSpecification, image: &ImageConfig) -> Result<Vec<String>, ContainerError> {
+    let arguments = match (specification.command.is_empty(), specification.args.is_empty()) {
+        (false, _) => [specification.command.as_slice(), &specification.args].concat(),
+        (true, false) => [image.entrypoint.as_slice(), &specification.args].concat(),
+        (true, true) => [image.entrypoint.as_slice(), &image.cmd].concat(),
+    };
+    if arguments.is_empty() {
+        return Err(ContainerError::Unsupported("the image says nothing to run: the pool needs a command".into()));
+    }
+    Ok(arguments)
+}
+
+fn environment(specification: &ContainerSpecification, image: &ImageConfig) -> Vec<String> {
+    let told = |entry: &str| {
+        let name = entry.split('=').next().unwrap_or_default();
+        specification.environment.contains_key(name)
+    };
+    let mut all: Vec<String> = image.env.iter().filter(|entry| !told(entry)).cloned().collect();
+    all.extend(specification.environment.iter().map(|(name, value)| format!("{name}={value}")));
+    if !all.iter().any(|entry| entry.starts_with("PATH=")) {
+        all.push(PATH.into());
+    }
+    all
+}
+
+/// No `/sys`: nothing of it belongs to a session.
+fn mounts(specification: &ContainerSpecification, etc: &Path) -> Value {
+    let mut mounts = vec![
+        json!({"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}),
+        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "noexec", "strictatime", "mode=755", "size=1024k"]}),
+        json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]}),
+        json!({"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+            "options": ["nosuid", "noexec", "nodev", "mode=1777", SHM]}),
+        json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+            "options": ["nosuid", "noexec", "nodev"]}),
+    ];
+    if specification.read_only {
+        let size = format!("size={}", specification.resources.disk_bytes);
+        mounts.push(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "nodev", "mode=1777", size]}));
+    }
+    for name in ["hosts", "hostname", "resolv.conf"] {
+        mounts.push(json!({"destination": format!("/etc/{name}"), "type": "bind", "source": etc.join(name),
+            "options": ["bind", "ro", "nosuid", "noexec", "nodev"]}));
+    }
+    mounts.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::container::{InstanceId, Resources};
+
+    fn specification(command: &[&str], args: &[&str]) -> ContainerSpecification {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        ContainerSpecification {
+            id: InstanceId::random(),
+            command: texts(command),
+            args: texts(args),
+            environment: [("A".to_owned(), "mine".to_owned())].into(),
+            resources: Resources { cpus: 0.5, memory_bytes: 1 << 30, disk_bytes: 1 << 28, pids: 64 },
+            read_only: true,
+        }
+    }
+
+    fn image() -> ImageConfig {
+        ImageConfig {
+            entrypoint: vec!["/entry".into()],
+            cmd: vec!["default".into()],
+            env: vec!["A=image".into(), "B=image".into()],
+            ..ImageConfig::default()
+        }
+    }
+
+    #[test]
+    fn commands_and_arguments_are_put_together_as_in_kubernetes() {
+        for (command, args, expected) in [
+            (&[][..], &[][..], &["/entry", "default"][..]),
+            (&["/c"], &[], &["/c"]),
+            (&[], &["a"], &["/entry", "a"]),
+            (&["/c"], &["a"], &["/c", "a"]),
+        ] {
+            assert_eq!(arguments(&specification(command, args), &image()).unwrap(), expected);
+        }
+        assert!(arguments(&specification(&[], &[]), &ImageConfig::default()).is_err());
+    }
+
+    #[test]
+    fn the_pool_overrides_the_images_environment() {
+        let all = environment(&specification(&[], &[]), &image());
+        assert_eq!(all, ["B=image", "A=mine", PATH]);
+    }
+
+    #[test]
+    fn nothing_is_left_open() {
+        let parts = Parts {
+            rootfs: Path::new("/r"),
+            user: User { uid: 7, gid: 8 },
+            first_uid: 1 << 20,
+            cgroup: "sandpool/x",
+            etc: Path::new("/e"),
+            cgroups: &Cgroups::V2,
+            open_files: 1024,
+        };
+        let document = document(&specification(&[], &[]), &image(), &parts).unwrap();
+        assert_eq!(document["process"]["noNewPrivileges"], true);
+        assert!(document["process"]["capabilities"].as_object().unwrap().values().all(|set| *set == json!([])));
+        assert_eq!(document["linux"]["resources"]["cpu"]["quota"], 50_000);
+        assert_eq!(document["linux"]["resources"]["memory"], json!({"limit": 1 << 30, "swap": 1 << 30}));
+        assert_eq!(document["root"]["readonly"], true);
+        let mounts = document["mounts"].as_array().unwrap();
+        assert!(mounts.iter().all(|mount| !mount["destination"].as_str().unwrap().starts_with("/sys")));
+        assert!(mounts.iter().all(|mount| mount["options"].as_array().unwrap().contains(&json!("nosuid"))));
+    }
+}

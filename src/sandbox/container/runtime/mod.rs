@@ -1,0 +1,31 @@
+//! The backend that needs no daemon: an OCI runtime's command line (runc, crun) under folders, namespaces and limits
+//! that are laid out here.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `backend.rs` | images in, containers out; one gateway a folder |
+//! | `container.rs` | one container from creation to removal |
+//! | `command.rs`, `version.rs` | the runtime's command line, and which versions are taken |
+//! | `config.rs`, `seccomp.rs` | the `config.json` of a container, hardened |
+//! | `rootfs.rs` | the image under a layer of the container's own, in a mount namespace that ends with it |
+//! | `user.rs` | ranges of user numbers, one a container |
+//! | `network.rs` | sockets made inside a container's network |
+//! | `cgroup.rs` | freezing, and what the kernel says about memory |
+//! | `leftovers.rs` | what a gateway left that was killed |
+//!
+//! Nothing is mounted in the machine's own mount namespace, and no network device, address or firewall rule is made: so
+//! a crash leaves processes and control groups, and nothing else.
+
+mod backend;
+mod cgroup;
+mod command;
+mod config;
+mod container;
+mod leftovers;
+mod network;
+mod rootfs;
+mod seccomp;
+mod user;
+mod version;
+
+pub use backend::{OciBackend, OciSettings};

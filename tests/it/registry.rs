@@ -1,0 +1,165 @@
+//! Images from a real registry (Debian's `docker-registry`) on this machine, with Basic authentication.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sandpool::sandbox::container::image::{ImageLimits, ImageStore};
+use sandpool::sandbox::container::{ContainerError, Credentials};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::containers::skip;
+use crate::support::images::Recipe;
+
+/// `htpasswd -Bbn alice s3cret`.
+const USERS: &str = "alice:$2y$05$/V74W0ArA763Jz81WxbA1u8pwQA7qX25D2dnK6qk3C0a8upTje2Va\n";
+
+struct Registry {
+    child: Child,
+    address: String,
+    folder: TempDir,
+}
+
+impl Registry {
+    fn start() -> Option<Self> {
+        let program = "/usr/bin/docker-registry";
+        if !fs::exists(program).unwrap() {
+            skip("docker-registry", "not installed (apt-get install docker-registry)");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        // It cannot tell which port it took, so one that is free just now is given to it.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        fs::write(folder.path().join("users"), USERS).unwrap();
+        let (users, root) = (folder.path().join("users"), folder.path().join("storage"));
+        let config = format!(
+            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\n\
+             http: {{ addr: '{address}' }}\nauth: {{ htpasswd: {{ realm: test, path: {} }} }}\n",
+            root.display(),
+            users.display()
+        );
+        fs::write(folder.path().join("config.yml"), config).unwrap();
+        let mut command = Command::new(program);
+        command.arg("serve").arg(folder.path().join("config.yml"));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let registry = Self { child, address, folder };
+        for _ in 0..500 {
+            if std::net::TcpStream::connect(&registry.address).is_ok() {
+                return Some(registry);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the registry does not listen");
+    }
+
+    /// Pushes as a client does; gives the manifest's digest.
+    fn push(&self, recipe: &Recipe, name: &str, tag: &str) -> String {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let login = format!("Basic {}", STANDARD.encode("alice:s3cret"));
+        let base = format!("http://{}/v2/{name}", self.address);
+        let (mut blobs, manifest) = recipe.blobs();
+        let document = blobs.remove(&manifest).unwrap();
+        for (digest, bytes) in blobs {
+            let begun =
+                agent.post(format!("{base}/blobs/uploads/")).header("authorization", &login).send_empty().unwrap();
+            let place = begun.headers()["location"].to_str().unwrap().to_owned();
+            let mark = if place.contains('?') { '&' } else { '?' };
+            let put = agent.put(format!("{place}{mark}digest={digest}")).header("authorization", &login);
+            let put = put.header("content-type", "application/octet-stream").send(&bytes[..]).unwrap();
+            assert_eq!(put.status(), 201);
+        }
+        let kind: Value = serde_json::from_slice(&document).unwrap();
+        let put = agent.put(format!("{base}/manifests/{tag}")).header("authorization", &login);
+        let put = put.header("content-type", kind["mediaType"].as_str().unwrap()).send(&document[..]).unwrap();
+        assert_eq!(put.status(), 201);
+        manifest
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn alice(password: &str) -> Credentials {
+    Credentials::Password { username: "alice".into(), password: password.into() }
+}
+
+struct Puller {
+    store: ImageStore,
+    _folder: TempDir,
+}
+
+impl Puller {
+    fn new(limits: ImageLimits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { store: ImageStore::open(folder.path().join("images"), limits, Vec::new()).unwrap(), _folder: folder }
+    }
+
+    /// The digest of what was pulled, or why it was not.
+    async fn pull(&self, reference: &str, credentials: &Credentials) -> Result<String, String> {
+        let pulled = self.store.prepare(&reference.parse().unwrap(), credentials).await;
+        pulled.map(|image| image.digest.clone()).map_err(|error| match error {
+            ContainerError::Image { problem, .. } => problem,
+            other => panic!("{}", other.told()),
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_come_from_a_registry_by_tag_and_by_digest_for_who_may() {
+    let Some(registry) = Registry::start() else { return };
+    let digest = registry.push(&Recipe::app(&["serve"]), "team/app", "1");
+    let puller = Puller::new(ImageLimits::default());
+    let image = format!("{}/team/app", registry.address);
+    for credentials in [Credentials::Anonymous, alice("wrong")] {
+        let refused = puller.pull(&format!("{image}:1"), &credentials).await.unwrap_err();
+        assert!(refused.to_lowercase().contains("authorized"), "{refused}");
+        assert!(!refused.contains("wrong"), "{refused}");
+    }
+    assert_eq!(puller.pull(&format!("{image}:1"), &alice("s3cret")).await, Ok(digest.clone()));
+    assert_eq!(puller.pull(&format!("{image}@{digest}"), &alice("s3cret")).await, Ok(digest.clone()));
+    for missing in [format!("{image}:2"), format!("{image}@sha256:{}", "0".repeat(64))] {
+        assert!(puller.pull(&missing, &alice("s3cret")).await.is_err(), "{missing}");
+    }
+    // A tag that was moved is another image.
+    let moved = registry.push(&Recipe::app(&["sleep"]), "team/app", "1");
+    assert_ne!(moved, digest);
+    assert_eq!(puller.pull(&format!("{image}:1"), &alice("s3cret")).await, Ok(moved));
+    // One that is here needs no registry, by digest.
+    drop(registry);
+    assert_eq!(puller.pull(&format!("{image}@{digest}"), &alice("s3cret")).await, Ok(digest));
+    assert!(puller.pull(&format!("{image}:1"), &alice("s3cret")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_registry_sends_is_checked_and_counted() {
+    let Some(registry) = Registry::start() else { return };
+    let recipe = Recipe::app(&["serve"]);
+    registry.push(&recipe, "app", "1");
+    let image = format!("{}/app:1", registry.address);
+    let small = Puller::new(ImageLimits { bytes: 10_000, ..ImageLimits::default() });
+    let large = small.pull(&image, &alice("s3cret")).await.unwrap_err();
+    assert!(large.contains("larger") || large.contains("more than"), "{large}");
+    let flat = Puller::new(ImageLimits { layers: 0, ..ImageLimits::default() });
+    assert!(flat.pull(&image, &alice("s3cret")).await.unwrap_err().contains("layers"));
+    // The layer, as somebody changed it on the registry's disk.
+    let (blobs, _) = recipe.blobs();
+    let layer = blobs.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap().0.trim_start_matches("sha256:");
+    let stored = registry.folder.path().join("storage/docker/registry/v2/blobs/sha256");
+    let stored = stored.join(&layer[..2]).join(layer).join("data");
+    let mut bytes = fs::read(&stored).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&stored, bytes).unwrap();
+    let puller = Puller::new(ImageLimits::default());
+    let damaged = puller.pull(&image, &alice("s3cret")).await.unwrap_err();
+    assert!(damaged.to_lowercase().contains("digest"), "{damaged}");
+}
