@@ -9,7 +9,7 @@
 //! | `usage` | time, fuel, memory and bytes by execution; time held and unused by session | `execution/`, `session/` |
 //!
 //! Whoever records gives a value to a bounded queue and goes on: nothing here makes an execution wait. A thread of its own
-//! writes what came within [`writer::GATHER`] in one transaction; a process that is killed loses at most that. What finds
+//! writes what came within 50 ms in one transaction; a process that is killed loses at most that. What finds
 //! the queue full is dropped, counted, and told in `pools`.
 //!
 //! The same calls count what `GET /metrics` tells, whether or not records are kept.

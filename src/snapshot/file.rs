@@ -44,7 +44,7 @@ pub struct SnapshotFile<'a> {
 }
 
 impl<'a> SnapshotFile<'a> {
-    /// Reads what [`write`] gave.
+    /// Reads what [`write()`] gave.
     ///
     /// # Errors
     /// When it is not that, to the bit.

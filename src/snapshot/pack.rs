@@ -42,7 +42,7 @@ pub struct Kept {
 type Measured = (ChunkId, u32);
 
 impl Snapshot {
-    /// Packs it. Where `before`, a snapshot of the same session, is [kept](Snapshot::kept), what is shared with it is not packed again.
+    /// Packs it. Where `before`, a snapshot of the same session, is in the store, what is shared with it is not packed again.
     ///
     /// # Errors
     /// When content that was moved to disk cannot be read.
