@@ -36,6 +36,9 @@ pub struct Settings {
     pub session_memory_bytes: u64,
     /// The most that all snapshots may have of the disk. 0: what there is.
     pub snapshots_bytes: u64,
+    /// A file with the 32 bytes that snapshots are sealed with, made when it is not there. Gateways that take in each other's
+    /// exported sessions share one. None: `snapshot.key` in the data directory.
+    pub snapshot_key: Option<PathBuf>,
     /// Bearer keys of the callers. None: everybody who reaches the port.
     pub keys: Vec<String>,
     /// Whose tokens are taken.
@@ -76,6 +79,7 @@ impl Default for Settings {
             cache_dir: default_cache_dir(),
             session_memory_bytes: 0,
             snapshots_bytes: 0,
+            snapshot_key: None,
             keys: Vec::new(),
             issuers: Vec::new(),
             identity: None,
@@ -172,6 +176,11 @@ impl Settings {
             identity: self.identity.clone(),
             limits: self.limits.clone(),
         }
+    }
+
+    /// The file of the key of snapshots.
+    pub fn snapshot_key(&self) -> PathBuf {
+        self.snapshot_key.clone().unwrap_or_else(|| self.data_dir.join("snapshot.key"))
     }
 
     pub fn grace(&self) -> Duration {

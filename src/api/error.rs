@@ -348,9 +348,11 @@ fn history(error: &HistoryError) -> Face {
         HistoryError::Import(
             RestoreError::Malformed(_)
             | RestoreError::Checksum
+            | RestoreError::Seal
             | RestoreError::Version { .. }
             | RestoreError::Image { .. }
-            | RestoreError::Pool,
+            | RestoreError::Pool
+            | RestoreError::Session,
         ) => Face::new(StatusCode::BAD_REQUEST, "SnapshotInvalid"),
         HistoryError::Lease(error) => lease(error),
     }
@@ -362,7 +364,7 @@ fn restore(error: &RestoreError) -> Face {
         RestoreError::Image { .. } | RestoreError::Version { .. } | RestoreError::Pool => {
             Face::new(StatusCode::CONFLICT, "SessionImageGone")
         }
-        RestoreError::Malformed(_) | RestoreError::Checksum => {
+        RestoreError::Malformed(_) | RestoreError::Checksum | RestoreError::Seal | RestoreError::Session => {
             Face::new(StatusCode::CONFLICT, "SessionSnapshotDamaged")
         }
         RestoreError::Store(_) | RestoreError::Files(_) => INTERNAL,

@@ -8,12 +8,11 @@ use std::thread;
 
 use super::serve::progress;
 use crate::config::Settings;
-use crate::files::BlobStore;
 use crate::interpreter::{self, Additions, Built, Cache, Packages, Recipe};
-use crate::pool::{FindImage, Keeping, NotOpened, Pool, PoolSpecification};
-use crate::records::Records;
+use crate::pool::{Facilities, FindImage, Keeping, NotOpened, Pool, PoolSpecification};
 use crate::sandbox::SandboxError;
-use crate::sandbox::wasm::{self, Engine, EngineSettings, Image, Workers};
+use crate::sandbox::wasm::{self, Engine, EngineSettings, Image};
+use crate::snapshot::Seal;
 use crate::snapshot::store::{Store, StoreError};
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -43,14 +42,9 @@ struct Loaded {
 }
 
 /// Opens all pools. Builds what is needed for that: of each interpreter the first edition at most.
-pub(super) fn open_pools(
-    settings: &Settings,
-    blobs: &BlobStore,
-    workers: &Workers,
-    records: &Records,
-) -> Result<Opened, Failed> {
+pub(super) fn open_pools(settings: &Settings, facilities: &Facilities) -> Result<Opened, Failed> {
     let mut opened = Opened { pools: Vec::new(), cache: Cache::new(settings.cache_dir.clone()), upgrades: Vec::new() };
-    let store = open_store(settings)?;
+    let store = open_store(settings, &facilities.seal)?;
     let mut groups: BTreeMap<Sharing, Vec<&PoolSpecification>> = BTreeMap::new();
     for pool in &settings.pools {
         let sharing = (pool.interpreter.clone(), pool.edition.clone(), pool.additions(), pool.limits.fuel.is_some());
@@ -63,13 +57,13 @@ pub(super) fn open_pools(
         let find_image = past_images(&opened.cache, &engine, &interpreter);
         let open = |specification: &&PoolSpecification| {
             let (image, packages) = (loaded.image.clone(), loaded.packages.clone());
-            let (specification, blobs, workers) = ((*specification).clone(), blobs.clone(), workers.clone());
+            let (specification, facilities) = ((*specification).clone(), facilities.clone());
             match store.as_ref().filter(|_| specification.is_stored()) {
                 Some(store) => {
                     let keeping = Keeping::new(store.clone(), find_image.clone());
-                    Pool::open_kept(specification, image, packages, blobs, workers, records, keeping)
+                    Pool::open_kept(specification, image, packages, facilities, keeping)
                 }
-                None => Ok(Pool::open(specification, image, packages, blobs, workers, records)),
+                None => Ok(Pool::open(specification, image, packages, facilities)),
             }
         };
         let pools: Vec<_> = specifications.iter().map(open).collect::<Result<_, _>>()?;
@@ -85,9 +79,7 @@ pub(super) fn open_pools(
 pub(super) fn open_later(
     cache: &Cache,
     specification: PoolSpecification,
-    blobs: &BlobStore,
-    workers: &Workers,
-    records: &Records,
+    facilities: &Facilities,
 ) -> Result<Arc<Pool>, NotOpened> {
     let unavailable = |reason: String| NotOpened::Unavailable(reason);
     let failed = |error: Failed| NotOpened::Failed(error);
@@ -103,16 +95,16 @@ pub(super) fn open_later(
     let metered = specification.limits.fuel.is_some();
     let engine = Engine::new(engine_settings(&[&specification], metered)).map_err(|error| failed(error.into()))?;
     let Loaded { image, packages } = load(&engine, &built).map_err(failed)?;
-    Ok(Pool::open(specification, image, packages, blobs.clone(), workers.clone(), records))
+    Ok(Pool::open(specification, image, packages, facilities.clone()))
 }
 
 /// The store of snapshots, where a pool wants one.
-fn open_store(settings: &Settings) -> Result<Option<Arc<Store>>, StoreError> {
+fn open_store(settings: &Settings, seal: &Seal) -> Result<Option<Arc<Store>>, StoreError> {
     if !settings.pools.iter().any(PoolSpecification::is_stored) {
         return Ok(None);
     }
     let limit = (settings.snapshots_bytes > 0).then_some(settings.snapshots_bytes);
-    Store::open(&settings.data_dir.join("snapshots"), limit).map(Some)
+    Store::open(&settings.data_dir.join("snapshots"), limit, seal.clone()).map(Some)
 }
 
 /// Finds images of earlier builds, which sessions on disk may need.

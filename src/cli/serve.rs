@@ -16,9 +16,10 @@ use crate::config::Settings;
 use crate::files::BlobStore;
 use crate::gateway::{Control, Gateway, Opener};
 use crate::interpreter::Cache;
-use crate::pool::PoolStore;
+use crate::pool::{Facilities, PoolStore};
 use crate::records::Records;
 use crate::sandbox::wasm::Workers;
+use crate::snapshot::Seal;
 use crate::{api, pressure, shutdown, telemetry};
 
 #[derive(Debug, Args)]
@@ -47,10 +48,11 @@ impl Serve {
         let blobs = BlobStore::new(settings.data_dir.join("blobs"), BlobStore::DEFAULT_THRESHOLD_BYTES);
         let workers = Workers::start(settings.guest_threads())?;
         let records = Records::open(&settings.data_dir, &settings.records)?;
-        let opener = opener(&settings, &blobs, &workers, &records);
+        let seal = Seal::open(&settings.snapshot_key())?;
+        let facilities = Facilities { blobs, workers, records: records.clone(), seal };
+        let opener = opener(&settings, &facilities);
         let control = Control { store: PoolStore::open(&settings.data_dir)?, opener };
-        let opened = images::open_pools(&settings, &blobs, &workers, &records)
-            .map_err(|error| error as Box<dyn std::error::Error>)?;
+        let opened = images::open_pools(&settings, &facilities).map_err(|error| error as Box<dyn std::error::Error>)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
         runtime.block_on(serve(settings, Parts { access, tls, opened, control, records }))?;
         Ok(ExitCode::SUCCESS)
@@ -67,10 +69,9 @@ impl Serve {
 }
 
 /// What opens pools that are made while the gateway serves.
-fn opener(settings: &Settings, blobs: &BlobStore, workers: &Workers, records: &Records) -> Opener {
-    let (cache, records) = (Cache::new(settings.cache_dir.clone()), records.clone());
-    let (blobs, workers) = (blobs.clone(), workers.clone());
-    Box::new(move |specification| images::open_later(&cache, specification, &blobs, &workers, &records))
+fn opener(settings: &Settings, facilities: &Facilities) -> Opener {
+    let (cache, facilities) = (Cache::new(settings.cache_dir.clone()), facilities.clone());
+    Box::new(move |specification| images::open_later(&cache, specification, &facilities))
 }
 
 /// What a gateway is put together from.

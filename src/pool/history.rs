@@ -60,7 +60,7 @@ impl Pool {
     ) -> Result<Vec<SessionView>, HistoryError> {
         let session = self.find(parent).ok_or(HistoryError::NoSession)?;
         let snapshot = match at {
-            Some(id) => self.load(session.key(), Some(id)).await?,
+            Some(id) => self.load(&session, Some(id)).await?,
             None => self.now(parent).await?,
         };
         self.add(children, &snapshot).await
@@ -165,7 +165,7 @@ impl Pool {
     /// See [`HistoryError`]; the session is as it was then.
     pub async fn restore(&self, identifier: &Identifier, id: SnapshotId) -> Result<SessionView, HistoryError> {
         let mut lease = self.lease_existing(identifier).await?;
-        let snapshot = match self.load(lease.key(), Some(id)).await {
+        let snapshot = match self.load(lease.session(), Some(id)).await {
             Ok(snapshot) => Arc::new(snapshot.as_of_now()),
             Err(error) => {
                 lease.settle(true);
@@ -180,6 +180,7 @@ impl Pool {
         }
         lease.replace(&snapshot, self.specification.rolls_back_to_waking());
         let session = lease.session().clone();
+        self.records.session_restored(identifier.as_str());
         lease.settle(true);
         Ok(session.view())
     }
@@ -190,10 +191,11 @@ impl Pool {
     /// See [`HistoryError`].
     pub async fn export(&self, identifier: &Identifier, at: Option<SnapshotId>) -> Result<Vec<u8>, HistoryError> {
         let session = self.find(identifier).ok_or(HistoryError::NoSession)?;
+        let seal = &self.facilities.seal;
         if let Some(id) = at {
             let keeping = self.keeping.as_ref().ok_or(HistoryError::NotKept)?;
             let written = keeping.store.load(session.key(), Some(id), |manifest, chunks| {
-                file::write(manifest, |id| chunks.packed(id).map_err(RestoreError::from))
+                file::write(manifest, seal, |id| chunks.packed(id).map_err(RestoreError::from))
             });
             return Ok(written?);
         }
@@ -201,7 +203,7 @@ impl Pool {
         let owner = self.owner(identifier, session.view().created_at);
         let packed = snapshot.pack(owner, None).map_err(RestoreError::from)?;
         let chunk = |id: &_| packed.new.get(id).cloned().ok_or(StoreError::NoChunk);
-        Ok(file::write(&packed.manifest, chunk)?)
+        Ok(file::write(&packed.manifest, seal, chunk)?)
     }
 
     /// Makes a session of an exported one. Nothing of the file is believed.
@@ -209,7 +211,7 @@ impl Pool {
     /// # Errors
     /// See [`HistoryError`]; then there is no session.
     pub async fn import(&self, identifier: &Identifier, bytes: &[u8]) -> Result<SessionView, HistoryError> {
-        let file = SnapshotFile::read(bytes).map_err(HistoryError::Import)?;
+        let file = SnapshotFile::read(bytes, &self.facilities.seal).map_err(HistoryError::Import)?;
         let image = self.image_called(file.manifest.image).await.map_err(HistoryError::Import)?;
         let unpacked = self.unpack(&image, &file.manifest, |id| file.fetch(id));
         let (snapshot, _) = unpacked.map_err(HistoryError::Import)?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use futures_util::{StreamExt as _, stream};
 use time::OffsetDateTime;
@@ -76,8 +77,10 @@ impl Pool {
     /// Brings a leased session back into memory.
     pub(super) async fn wake(&self, lease: &mut Lease) -> Result<(), LeaseError> {
         if lease.is_asleep() {
-            let snapshot = self.load(lease.key(), None).await.map_err(LeaseError::Asleep)?;
+            let called = Instant::now();
+            let snapshot = self.load(lease.session(), None).await.map_err(LeaseError::Asleep)?;
             lease.wake(snapshot, self.specification.rolls_back_to_waking());
+            self.records.session_woken(lease.session().identifier().as_str(), called.elapsed());
         }
         Ok(())
     }
@@ -91,10 +94,14 @@ impl Pool {
     }
 
     /// Reads a snapshot of a session; its latest without `id`.
-    pub(super) async fn load(&self, key: &SessionKey, id: Option<SnapshotId>) -> Result<Arc<Snapshot>, RestoreError> {
+    pub(super) async fn load(&self, session: &Session, id: Option<SnapshotId>) -> Result<Arc<Snapshot>, RestoreError> {
         let keeping = self.keeping.as_ref().ok_or(StoreError::NoSnapshot)?;
         let read = |image: &Arc<Image>| {
-            keeping.store.load(key, id, |manifest, chunks| {
+            keeping.store.load(session.key(), id, |manifest, chunks| {
+                // Sealed, but in another's place on the disk.
+                if manifest.owner.identifier != session.identifier().as_str() {
+                    return Err(RestoreError::Session);
+                }
                 let (snapshot, kept) = self.unpack(image, manifest, |id| chunks.fetch(id))?;
                 snapshot.keep(kept);
                 Ok(Arc::new(snapshot))
@@ -116,7 +123,7 @@ impl Pool {
         if manifest.owner.pool != self.specification.name.as_str() {
             return Err(RestoreError::Pool);
         }
-        let place = Place { image, limits: self.specification.session_limits(), blobs: &self.blobs };
+        let place = Place { image, limits: self.specification.session_limits(), blobs: &self.facilities.blobs };
         Snapshot::unpack(manifest, &place, fetch)
     }
 
@@ -218,7 +225,13 @@ impl Pool {
             None => lease.snapshot(),
         };
         match self.put(&mut lease, snapshot, false).await {
-            Ok(()) => Ok(lease.sleep() == Settled::Lives),
+            Ok(()) => {
+                let sleeps = lease.sleep() == Settled::Lives;
+                if sleeps {
+                    self.records.session_hibernated(session.identifier().as_str());
+                }
+                Ok(sleeps)
+            }
             Err(error) => {
                 lease.settle(true);
                 tracing::warn!(%error, "a session could not be put to disk; it stays in memory");
@@ -231,7 +244,7 @@ impl Pool {
     pub(super) fn hibernate_soon(self: &Arc<Self>, sessions: Vec<Arc<Session>>) {
         if !sessions.is_empty() {
             let pool = self.clone();
-            self.workers.spawn(async move { pool.hibernate_each(sessions).await });
+            self.workers().spawn(async move { pool.hibernate_each(sessions).await });
         }
     }
 
@@ -240,7 +253,7 @@ impl Pool {
         if self.specification.hibernates() {
             let sessions = self.directory.earliest_used(usize::MAX).into_iter().map(|(_, session)| session).collect();
             let pool = self.clone();
-            let done = self.workers.spawn(async move { pool.hibernate_each(sessions).await }).await;
+            let done = self.workers().spawn(async move { pool.hibernate_each(sessions).await }).await;
             if let Err(panic) = done {
                 tracing::error!(%panic, "sessions could not be put to disk");
             }

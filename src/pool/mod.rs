@@ -1,6 +1,7 @@
 //! Session pools: what they offer, how many sessions they hold, and the way to a session.
 
 pub mod container;
+mod facilities;
 mod history;
 mod keeping;
 mod name;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+pub use facilities::Facilities;
 pub use history::HistoryError;
 pub use keeping::{FindImage, Keeping};
 pub use name::{InvalidPoolName, PoolName};
@@ -20,9 +22,9 @@ pub use resource::{PoolResource, PoolStore};
 pub use specification::{InvalidSpecification, OnCooldown, PoolLimits, PoolSpecification, Retention, SnapshotPolicy};
 
 use crate::egress::Egress;
-use crate::files::{BlobStore, Tree};
+use crate::files::Tree;
 use crate::interpreter::Packages;
-use crate::records::{Census, Level, PoolRecords, Records};
+use crate::records::{Census, Level, PoolRecords};
 use crate::sandbox::SandboxError;
 use crate::sandbox::wasm::{Image, WasmSandbox, Workers};
 use crate::session::{
@@ -68,9 +70,8 @@ pub enum NotOpened {
 pub struct Pool {
     specification: PoolSpecification,
     supply: RwLock<Arc<Supply>>,
-    blobs: BlobStore,
+    facilities: Facilities,
     directory: Arc<Directory>,
-    workers: Workers,
     egress: Arc<Egress>,
     records: PoolRecords,
     /// In pools whose sessions go to disk.
@@ -90,11 +91,9 @@ impl Pool {
         specification: PoolSpecification,
         image: Arc<Image>,
         packages: Arc<Packages>,
-        blobs: BlobStore,
-        workers: Workers,
-        records: &Records,
+        facilities: Facilities,
     ) -> Arc<Self> {
-        Self::with(specification, image, packages, blobs, workers, records, None)
+        Self::with(specification, image, packages, facilities, None)
     }
 
     /// The same for a pool whose sessions go to disk. Those that are there are taken in.
@@ -105,12 +104,10 @@ impl Pool {
         specification: PoolSpecification,
         image: Arc<Image>,
         packages: Arc<Packages>,
-        blobs: BlobStore,
-        workers: Workers,
-        records: &Records,
+        facilities: Facilities,
         keeping: Keeping,
     ) -> Result<Arc<Self>, StoreError> {
-        let pool = Self::with(specification, image, packages, blobs, workers, records, Some(keeping));
+        let pool = Self::with(specification, image, packages, facilities, Some(keeping));
         pool.take_in()?;
         Ok(pool)
     }
@@ -119,12 +116,11 @@ impl Pool {
         specification: PoolSpecification,
         image: Arc<Image>,
         packages: Arc<Packages>,
-        blobs: BlobStore,
-        workers: Workers,
-        records: &Records,
+        facilities: Facilities,
         keeping: Option<Keeping>,
     ) -> Arc<Self> {
-        let records = records.pool(specification.name.as_str(), &specification.tags, specification.console_log);
+        let records =
+            facilities.records.pool(specification.name.as_str(), &specification.tags, specification.console_log);
         let terms = Terms {
             limit: specification.max_concurrent_sessions,
             lifetimes: specification.lifetimes(),
@@ -134,18 +130,18 @@ impl Pool {
         let store = keeping.as_ref().map(|keeping| keeping.store.clone());
         let directory = Arc::new(Directory::new(terms, store, records.clone()));
         let egress = Egress::new(specification.egress.clone());
-        let supply = Supply::start(&specification, image, packages, &blobs, &workers, &egress, &records);
+        let supply = Supply::start(&specification, image, packages, &facilities, &egress, &records);
         let supply = RwLock::new(Arc::new(supply));
         records.event(Level::Informational, "PoolOpened", format!("opened, with {}", specification.interpreter));
-        Arc::new(Self { specification, supply, blobs, directory, workers, egress, records, keeping })
+        Arc::new(Self { specification, supply, facilities, directory, egress, records, keeping })
     }
 
     /// New sessions start from `image` from now on. It belongs to the same engine as the one before.
     pub fn replace_image(&self, image: Arc<Image>, packages: Arc<Packages>) {
         // First, so that the slots of the old ready sandboxes are free for the new ones.
         self.supply().ready.close();
-        let (blobs, workers, egress, records) = (&self.blobs, &self.workers, &self.egress, &self.records);
-        let new = Supply::start(&self.specification, image, packages, blobs, workers, egress, records);
+        let (egress, records) = (&self.egress, &self.records);
+        let new = Supply::start(&self.specification, image, packages, &self.facilities, egress, records);
         *self.supply.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         records.event(Level::Informational, "ImageReplaced", "new sessions start from another image");
     }
@@ -164,7 +160,7 @@ impl Pool {
     }
 
     pub fn workers(&self) -> &Workers {
-        &self.workers
+        &self.facilities.workers
     }
 
     /// Sandboxes of a pool with `specification` that may exist at once: its sessions, the ready ones, and some that are
@@ -337,7 +333,7 @@ impl Pool {
             },
             None => {
                 let (image, files) = (supply.image.clone(), self.specification.session_limits().files);
-                let tree = Tree::new(image.base().clone(), files, self.blobs.clone());
+                let tree = Tree::new(image.base().clone(), files, self.facilities.blobs.clone());
                 Parts { image, tree, sandbox: None, origin: None }
             }
         }
@@ -350,7 +346,7 @@ impl Pool {
     /// Frees memory on a guest thread: it takes a while, and nobody waits for it.
     fn drop_elsewhere(&self, sessions: Vec<Arc<Session>>) {
         if !sessions.is_empty() {
-            self.workers.spawn(async move { drop(sessions) });
+            self.workers().spawn(async move { drop(sessions) });
         }
     }
 }
@@ -360,20 +356,19 @@ impl Supply {
         specification: &PoolSpecification,
         image: Arc<Image>,
         packages: Arc<Packages>,
-        blobs: &BlobStore,
-        workers: &Workers,
+        facilities: &Facilities,
         egress: &Arc<Egress>,
         records: &PoolRecords,
     ) -> Self {
         let limits = specification.session_limits();
         let maker = ready::Maker {
             image: image.clone(),
-            blobs: blobs.clone(),
+            blobs: facilities.blobs.clone(),
             limits,
             egress: egress.clone(),
             records: records.clone(),
         };
-        let ready = ReadySandboxes::start(maker, specification.ready_session_instances, workers);
+        let ready = ReadySandboxes::start(maker, specification.ready_session_instances, &facilities.workers);
         Self { image, packages, ready }
     }
 }

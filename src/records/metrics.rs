@@ -16,8 +16,10 @@ use super::event::{Ended, Made};
 /// What a pool has at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Sessions that live: each holds a place of the pool.
+    /// Sessions that live.
     pub sessions: usize,
+    /// Those of them that are on disk alone; the others hold a place of the pool each.
+    pub hibernated: usize,
     /// Those in which code runs.
     pub running: usize,
     /// Executions that wait for a session.
@@ -28,7 +30,7 @@ pub struct Census {
     pub pending: usize,
     /// Sessions that should have ended and have not.
     pub overdue: usize,
-    /// Linear memory of all sessions as of their last execution, what they share with their image included.
+    /// Linear memory of all sessions in memory as of their last execution, what they share with their image included.
     pub memory_bytes: u64,
 }
 
@@ -40,6 +42,8 @@ pub(super) struct PoolMetrics {
     made: IntCounterVec,
     ended: IntCounterVec,
     rolled_back: IntCounter,
+    hibernated: IntCounter,
+    woken: IntCounter,
     failed_starts: IntCounter,
     rejections: IntCounterVec,
     snapshots: IntCounter,
@@ -50,6 +54,7 @@ pub(super) struct PoolMetrics {
 /// Set when they are asked for.
 struct Gauges {
     executing: IntGauge,
+    hibernated: IntGauge,
     pending: IntGauge,
     ready: IntGauge,
     running: IntGauge,
@@ -85,6 +90,8 @@ impl PoolMetrics {
             ended: made.counters("sandpool_sessions_ended_total", "Sessions that ended.", "why"),
             rolled_back: made
                 .counter("sandpool_sessions_rolled_back_total", "Sessions put back to before an execution."),
+            hibernated: made.counter("sandpool_sessions_hibernated_total", "Sessions put to disk, out of memory."),
+            woken: made.counter("sandpool_sessions_woken_total", "Sessions brought back from disk."),
             failed_starts: made.counter("sandpool_failed_starts_total", "Sandboxes that could not be made."),
             rejections: made.counters("sandpool_rejections_total", "Calls that were refused.", "reason"),
             snapshots: made.counter("sandpool_snapshots_total", "Snapshots taken."),
@@ -96,14 +103,15 @@ impl PoolMetrics {
                 .expect(VALID),
             ),
             gauges: Gauges {
-                executing: made.gauge("PoolExecutingPodCount", "Sessions that live."),
+                executing: made.gauge("PoolExecutingPodCount", "Sessions that live in memory."),
+                hibernated: made.gauge("sandpool_sessions_hibernated", "Sessions that are on disk alone."),
                 pending: made.gauge("PoolPendingPodCount", "Sandboxes that are being made ready."),
                 ready: made.gauge("PoolReadyPodCount", "Sandboxes that are ready for new sessions."),
                 running: made.gauge("sandpool_sessions_running", "Sessions in which code runs."),
                 waiting: made.gauge("sandpool_queue_depth", "Executions that wait for a session."),
                 memory: made.gauge(
                     "sandpool_sessions_memory_bytes",
-                    "Linear memory of all sessions, what they share with their image included.",
+                    "Linear memory of all sessions in memory, what they share with their image included.",
                 ),
             },
             registry,
@@ -128,6 +136,14 @@ impl PoolMetrics {
 
     pub(super) fn rolled_back(&self) {
         self.rolled_back.inc();
+    }
+
+    pub(super) fn hibernated(&self) {
+        self.hibernated.inc();
+    }
+
+    pub(super) fn woken(&self) {
+        self.woken.inc();
     }
 
     pub(super) fn failed_start(&self) {
@@ -165,7 +181,8 @@ impl PoolMetrics {
 
     pub(super) fn families(&self, census: Census) -> Vec<MetricFamily> {
         let gauges = &self.gauges;
-        gauges.executing.set(whole(census.sessions as u64));
+        gauges.executing.set(whole((census.sessions - census.hibernated) as u64));
+        gauges.hibernated.set(whole(census.hibernated as u64));
         gauges.pending.set(whole(census.pending as u64));
         gauges.ready.set(whole(census.ready as u64));
         gauges.running.set(whole(census.running as u64));

@@ -64,6 +64,24 @@ impl PoolRecords {
         self.lifecycle(identifier, Level::Warning, "SessionRolledBack", log);
     }
 
+    /// A session is on disk, and out of memory.
+    pub fn session_hibernated(&self, identifier: &str) {
+        self.metrics.hibernated();
+        self.lifecycle(identifier, Level::Informational, "SessionHibernated", "on disk, and out of memory");
+    }
+
+    /// A session is back in memory, `took` after somebody called it.
+    pub fn session_woken(&self, identifier: &str, took: Duration) {
+        self.metrics.woken();
+        let log = format!("brought back from disk in {:.1} ms", took.as_secs_f64() * 1e3);
+        self.lifecycle(identifier, Level::Informational, "SessionWoken", log);
+    }
+
+    /// A session was set to one of its snapshots, which somebody asked for.
+    pub fn session_restored(&self, identifier: &str) {
+        self.lifecycle(identifier, Level::Informational, "SessionRestored", "set to one of its snapshots");
+    }
+
     /// Anything else that happens to a session. `log` quotes nothing of the session or its caller.
     pub fn lifecycle(&self, identifier: &str, level: Level, operation: &'static str, log: impl Into<String>) {
         let Some(session) = self.records.pseudonym(identifier) else { return };

@@ -1,15 +1,13 @@
 //! Names that stand for secret ones: the same for the same text, and of no use without the key.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-const KEY_BYTES: usize = 32;
+use crate::keyfile;
 
 /// The beginning of an HMAC-SHA256, 64 bits: enough to tell sessions apart. Shown as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,17 +37,9 @@ impl fmt::Debug for Pseudonym {
 pub(super) struct Key(Hmac<Sha256>);
 
 impl Key {
-    /// Reads the key, or makes it: random, and the user's alone.
+    /// Reads the key, or makes it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        let key = match options.write(true).create_new(true).mode(0o600).open(path) {
-            Ok(file) => make(file)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => std::fs::read(path)?,
-            Err(error) => return Err(error),
-        };
-        if key.len() != KEY_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no key: it must have 32 bytes"));
-        }
+        let key = keyfile::open(path)?;
         Ok(Self(Hmac::new_from_slice(&key).expect("a key of an HMAC may have any length")))
     }
 
@@ -57,14 +47,6 @@ impl Key {
         let hash = self.0.clone().chain_update(text.as_bytes()).finalize().into_bytes();
         Pseudonym(hash[..8].try_into().expect("it has 32 bytes"))
     }
-}
-
-fn make(mut file: File) -> io::Result<Vec<u8>> {
-    let mut key = vec![0; KEY_BYTES];
-    File::open("/dev/urandom")?.read_exact(&mut key)?;
-    file.write_all(&key)?;
-    file.sync_all()?;
-    Ok(key)
 }
 
 #[cfg(test)]
@@ -80,12 +62,5 @@ mod tests {
         assert_ne!(Key::open(&folder.path().join("b")).unwrap().pseudonym("session-1"), first);
         assert_eq!(Pseudonym::parse(&first.to_string()), Some(first));
         assert!(Pseudonym::parse("+123456789abcdef").is_none() && Pseudonym::parse("é").is_none());
-    }
-
-    #[test]
-    fn a_broken_key_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("a"), "short").unwrap();
-        assert!(Key::open(&folder.path().join("a")).is_err());
     }
 }

@@ -255,7 +255,9 @@ impl Directory {
         for session in all {
             let record = session.record();
             census.waiting += record.waiting;
-            census.memory_bytes += record.memory_bytes;
+            let hibernated = matches!(record.state, State::Hibernated { .. });
+            census.hibernated += usize::from(hibernated);
+            census.memory_bytes += if hibernated { 0 } else { record.memory_bytes };
             match record.state {
                 State::Idle { expires_at } | State::Hibernated { expires_at } => {
                     census.overdue += usize::from(late.is_some_and(|late| expires_at < late));

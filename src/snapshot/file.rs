@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::chunk::{ChunkId, decompress};
 use super::manifest::Manifest;
+use super::seal::Seal;
 use super::{RestoreError, Unpacked};
 use crate::wire::{Malformed, Reader, Writer};
 
@@ -20,10 +21,14 @@ const HASH_BYTES: usize = 32;
 ///
 /// # Errors
 /// Those of `chunk`.
-pub fn write<E>(manifest: &Manifest, mut chunk: impl FnMut(&ChunkId) -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
+pub fn write<E>(
+    manifest: &Manifest,
+    seal: &Seal,
+    mut chunk: impl FnMut(&ChunkId) -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
     let mut out = Writer::default();
     out.bytes(MAGIC);
-    let table = manifest.write();
+    let table = manifest.write(seal);
     out.count(table.len());
     out.bytes(&table);
     let mut written = HashSet::new();
@@ -44,11 +49,11 @@ pub struct SnapshotFile<'a> {
 }
 
 impl<'a> SnapshotFile<'a> {
-    /// Reads what [`write()`] gave.
+    /// Reads what [`write()`] gave under the same seal.
     ///
     /// # Errors
     /// When it is not that, to the bit.
-    pub fn read(bytes: &'a [u8]) -> Result<Self, RestoreError> {
+    pub fn read(bytes: &'a [u8], seal: &Seal) -> Result<Self, RestoreError> {
         let (bytes, hash) =
             bytes.split_last_chunk::<HASH_BYTES>().ok_or(Malformed("it is too short to be a snapshot"))?;
         let mut reader = Reader::new(bytes);
@@ -59,7 +64,7 @@ impl<'a> SnapshotFile<'a> {
             return Err(RestoreError::Checksum);
         }
         let length = reader.count(1)?;
-        let manifest = Manifest::read(reader.take(length)?)?;
+        let manifest = Manifest::read(reader.take(length)?, seal)?;
         let mut chunks = HashMap::new();
         let mut expected = HashSet::new();
         for id in manifest.chunks().filter(|id| expected.insert(*id)) {

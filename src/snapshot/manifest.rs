@@ -2,23 +2,22 @@
 //!
 //! ```text
 //! "SANDPOOL" version:u16 image:32 pool identifier created_at number taken_at
-//! guest:flag [head:u32+bytes groups:u32+(number:u32 chunk:32)…]  tree:u32+(chunk:32)…  pieces:u32+(chunk:32)…  sha256 of all before
+//! guest:flag [head:u32+bytes groups:u32+(number:u32 chunk:32)…]  tree:u32+(chunk:32)…  pieces:u32+(chunk:32)…  seal:32 of all before
 //! ```
 
 use std::fmt;
 
-use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::RestoreError;
 use super::chunk::ChunkId;
+use super::seal::{SEAL_BYTES, Seal};
 use crate::sandbox::wasm::ImageIdentity;
 use crate::wire::{Malformed, Reader, Writer};
 
 const MAGIC: [u8; 8] = *b"SANDPOOL";
 /// Changes when the bytes mean something else than before.
-const VERSION: u16 = 1;
-const HASH_BYTES: usize = 32;
+const VERSION: u16 = 2;
 const ID_BYTES: usize = 32;
 
 /// Whose a snapshot is.
@@ -59,7 +58,7 @@ pub struct GuestParts {
 }
 
 impl Manifest {
-    pub fn write(&self) -> Vec<u8> {
+    pub fn write(&self, seal: &Seal) -> Vec<u8> {
         let mut out = Writer::default();
         out.bytes(&MAGIC);
         out.u16(VERSION);
@@ -83,28 +82,29 @@ impl Manifest {
             out.count(ids.len());
             ids.iter().for_each(|id| out.bytes(&id.0));
         }
-        let hash = Sha256::digest(out.as_slice());
-        out.bytes(&hash);
+        let sealed = seal.of(out.as_slice());
+        out.bytes(&sealed);
         out.into_bytes()
     }
 
-    /// Reads what [`Manifest::write`] gave.
+    /// Reads what [`Manifest::write`] gave under the same seal.
     ///
     /// # Errors
     /// When it is not that, to the bit.
-    pub fn read(bytes: &[u8]) -> Result<Self, RestoreError> {
-        let (bytes, hash) =
-            bytes.split_last_chunk::<HASH_BYTES>().ok_or(Malformed("it is too short to be a snapshot"))?;
+    pub fn read(bytes: &[u8], seal: &Seal) -> Result<Self, RestoreError> {
+        let (bytes, sealed) =
+            bytes.split_last_chunk::<SEAL_BYTES>().ok_or(Malformed("it is too short to be a snapshot"))?;
         let mut reader = Reader::new(bytes);
         if reader.array()? != MAGIC {
             return Err(Malformed("it is no snapshot").into());
         }
-        if <[u8; HASH_BYTES]>::from(Sha256::digest(bytes)) != *hash {
-            return Err(RestoreError::Checksum);
-        }
+        // Before the seal: another format may be sealed in another way.
         let version = reader.u16()?;
         if version != VERSION {
             return Err(RestoreError::Version { version });
+        }
+        if !seal.fits(bytes, sealed) {
+            return Err(RestoreError::Seal);
         }
         let image = ImageIdentity(reader.array()?);
         let (pool, identifier) = (reader.text()?.to_owned(), reader.text()?.to_owned());
@@ -174,40 +174,50 @@ mod tests {
         }
     }
 
+    fn seal() -> Seal {
+        Seal::with_key([5; 32])
+    }
+
     #[test]
     fn it_comes_back_and_no_bit_can_change() {
-        let bytes = manifest().write();
-        assert_eq!(Manifest::read(&bytes).unwrap(), manifest());
+        let bytes = manifest().write(&seal());
+        assert_eq!(Manifest::read(&bytes, &seal()).unwrap(), manifest());
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;
-            assert!(Manifest::read(&flipped).is_err(), "byte {at}");
-            assert!(Manifest::read(&bytes[..at]).is_err(), "cut at {at}");
+            assert!(Manifest::read(&flipped, &seal()).is_err(), "byte {at}");
+            assert!(Manifest::read(&bytes[..at], &seal()).is_err(), "cut at {at}");
         }
-        assert!(Manifest::read(&[&bytes[..], &[0]].concat()).is_err());
+        assert!(Manifest::read(&[&bytes[..], &[0]].concat(), &seal()).is_err());
         assert!(!format!("{:?}", manifest()).contains("secret"));
     }
 
-    /// Behind a sound checksum as well: who writes a snapshot can make one.
     #[test]
-    fn what_makes_no_sense_is_refused_under_any_checksum() {
-        let sealed = |bytes: &[u8]| [bytes, &Sha256::digest(bytes)].concat();
-        let whole = manifest().write();
-        let body = &whole[..whole.len() - HASH_BYTES];
+    fn what_others_wrote_is_refused() {
+        let theirs = manifest().write(&Seal::with_key([6; 32]));
+        assert!(matches!(Manifest::read(&theirs, &seal()), Err(RestoreError::Seal)));
+    }
+
+    /// Under a sound seal as well: another build's, or one whose key is known.
+    #[test]
+    fn what_makes_no_sense_is_refused_under_any_seal() {
+        let sealed = |bytes: &[u8]| [bytes, &seal().of(bytes)].concat();
+        let whole = manifest().write(&seal());
+        let body = &whole[..whole.len() - SEAL_BYTES];
         for end in 0..body.len() {
-            assert!(Manifest::read(&sealed(&body[..end])).is_err(), "cut at {end}");
+            assert!(Manifest::read(&sealed(&body[..end]), &seal()).is_err(), "cut at {end}");
         }
         let mut later = body.to_vec();
-        later[8] = 2;
-        assert!(matches!(Manifest::read(&sealed(&later)), Err(RestoreError::Version { version: 2 })));
+        later[8] = 3;
+        assert!(matches!(Manifest::read(&sealed(&later), &seal()), Err(RestoreError::Version { version: 3 })));
         let mut twice = manifest();
         twice.guest.as_mut().unwrap().groups[1].0 = 0;
-        assert!(matches!(Manifest::read(&twice.write()), Err(RestoreError::Malformed(_))));
+        assert!(matches!(Manifest::read(&twice.write(&seal()), &seal()), Err(RestoreError::Malformed(_))));
         for at in 0..body.len() {
             let mut wild = body.to_vec();
             wild[at] = 0xff;
             // Whatever it is taken for, it is taken for something or refused.
-            let _ = Manifest::read(&sealed(&wild));
+            let _ = Manifest::read(&sealed(&wild), &seal());
         }
     }
 }

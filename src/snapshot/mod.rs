@@ -5,6 +5,7 @@
 //! mod.rs        a snapshot in memory: taken, restored
 //! manifest.rs   its table of contents, as bytes      chunk.rs  what it is made of, as bytes
 //! pack.rs       a snapshot as both, and back         file.rs   both in one file, to carry away
+//! seal.rs       what shows that a gateway wrote it
 //! store/        where they are kept on disk
 //! ```
 
@@ -12,6 +13,7 @@ pub mod chunk;
 pub mod file;
 pub mod manifest;
 mod pack;
+mod seal;
 pub mod store;
 
 use std::sync::{Arc, OnceLock};
@@ -24,6 +26,7 @@ use crate::sandbox::wasm::{GuestState, Image, ImageIdentity, WasmSandbox};
 use crate::wire::Malformed;
 pub use manifest::{Manifest, Owner};
 pub use pack::{Kept, Packed, Place, Unpacked};
+pub use seal::Seal;
 use store::StoreError;
 
 /// Why a snapshot that was written down cannot be restored. Nothing of it was used.
@@ -33,6 +36,11 @@ pub enum RestoreError {
     Malformed(#[from] Malformed),
     #[error("the snapshot is damaged: a checksum does not fit")]
     Checksum,
+    #[error(
+        "the snapshot is damaged, or sealed with another key: only what this gateway wrote, or one that has its \
+         snapshot_key, is taken"
+    )]
+    Seal,
     #[error("the snapshot has format {version}, which this build does not read")]
     Version { version: u16 },
     /// The interpreter was built anew, and the old build is gone.
@@ -40,6 +48,8 @@ pub enum RestoreError {
     Image { image: ImageIdentity },
     #[error("the snapshot belongs to a session of another pool")]
     Pool,
+    #[error("the snapshot is another session's")]
+    Session,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the snapshot's files could not be kept on disk")]

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::guests;
-use crate::support::http::{Running, eventually, gateway_kept, gateway_on, gateway_with_past};
+use crate::support::http::{Running, eventually, gateway_kept, gateway_on, gateway_with_past, seal};
 
 const BREAK: &str = "import os\nos._exit(3)";
 
 fn store() -> (TempDir, Arc<Store>) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("snapshots"), None).unwrap();
+    let store = Store::open(&folder.path().join("snapshots"), None, seal()).unwrap();
     (folder, store)
 }
 
@@ -243,7 +243,7 @@ async fn nothing_of_a_session_on_disk_is_found_in_another() {
 
 /// Whether an exported session holds a text in its memory or its files.
 fn holds(file: &[u8], text: &str) -> bool {
-    let file = sandpool::snapshot::file::SnapshotFile::read(file).unwrap();
+    let file = sandpool::snapshot::file::SnapshotFile::read(file, &seal()).unwrap();
     let chunks: Vec<_> = file.manifest.chunks().collect();
     chunks.iter().any(|id| {
         let (bytes, _) = file.fetch(id).unwrap();

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use sandpool::snapshot::store::Store;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::support::http::{Answer, Running, gateway, gateway_kept};
+use crate::support::http::{Answer, Running, gateway, gateway_kept, seal};
 
 fn store() -> (TempDir, Arc<Store>) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path(), None).unwrap();
+    let store = Store::open(folder.path(), None, seal()).unwrap();
     (folder, store)
 }
 
@@ -151,6 +152,23 @@ async fn a_file_that_was_touched_is_refused() {
     refused(&vec![0; 1 << 20], "zeros").await;
     let sessions = gateway.get("/pools/python/listSessions").await.json();
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1, "none was made");
+}
+
+/// Whoever can compute a checksum cannot make a snapshot: neither one of their own, nor another's theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_no_gateway_with_the_key_wrote_is_refused() {
+    let gateway = gateway().await;
+    gateway.run("source", "x = 1").await;
+    let file = gateway.get("/pools/python/sessions/source/export").await.body;
+    let at = file.windows(6).position(|bytes| bytes == b"python").expect("the pool is named in it");
+    let mut forged = file.clone();
+    forged[at..at + 6].copy_from_slice(b"others");
+    let body = forged.len() - 32;
+    let checksum: [u8; 32] = Sha256::digest(&forged[..body]).into();
+    forged[body..].copy_from_slice(&checksum);
+    let answer = import(&gateway, "victim", &forged).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "SnapshotInvalid"), "{}", answer.text());
+    assert!(answer.text().contains("sealed with another key"), "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,11 @@
 //! What happens is recorded, and can be read.
 
 use sandpool::access::Access;
+use sandpool::snapshot::store::Store;
 use serde_json::{Value, json};
 
 use crate::support::gateway::Gateway;
-use crate::support::http::{Answer, Running, gateway, gateway_with};
+use crate::support::http::{Answer, Running, gateway, gateway_kept, gateway_with, seal};
 
 async fn rows(gateway: &Running, query: &str) -> Vec<Value> {
     let answer = gateway.get(&format!("/records/{query}")).await;
@@ -78,6 +79,36 @@ async fn the_life_of_a_session_is_told_from_its_making_to_its_end() {
     assert_eq!(broken[0]["Level"], "Warning", "{broken:?}");
     let pools = rows(&gateway, "pools").await;
     assert!(pools.iter().any(|row| row["OperationName"] == "PoolOpened"), "{pools:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sleep_waking_and_going_back_are_told_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), None, seal()).unwrap();
+    let gateway = gateway_kept(&store, |pool| pool.history = 2).await;
+    gateway.run("sleeper", "x = 1").await;
+    gateway.run("awake", "x = 1").await;
+    let session = "/pools/python/sessions/sleeper";
+    let taken = gateway.post(&format!("{session}/snapshots"), "null").await.json();
+    gateway.hibernate().await;
+    let metrics = gateway.get("/metrics").await.text();
+    for told in ["PoolExecutingPodCount", "sandpool_sessions_memory_bytes", "sandpool_sessions_woken_total"] {
+        assert!(metrics.contains(&format!("{told}{{poolName=\"python\"}} 0\n")), "{told}: {metrics}");
+    }
+    assert!(metrics.contains("sandpool_sessions_hibernated{poolName=\"python\"} 2\n"), "{metrics}");
+    gateway.run("sleeper", "x").await;
+    let restored = gateway.post(&format!("{session}/snapshots/{}/restore", taken["id"]), "null").await;
+    assert_eq!(restored.status, 200, "{}", restored.text());
+    let rows = rows(&gateway, "lifecycle?order=oldest&identifier=sleeper").await;
+    let seen: Vec<_> = rows.iter().map(|row| row["OperationName"].as_str().unwrap()).collect();
+    assert_eq!(seen, ["SessionCreated", "SessionHibernated", "SessionWoken", "SessionRestored"]);
+    let metrics = gateway.get("/metrics").await.text();
+    for told in [
+        "sandpool_sessions_hibernated_total{poolName=\"python\"} 2",
+        "sandpool_sessions_woken_total{poolName=\"python\"} 1",
+    ] {
+        assert!(metrics.contains(told), "{told}: {metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

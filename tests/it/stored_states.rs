@@ -6,10 +6,10 @@ use sandpool::snapshot::store::Store;
 use serde_json::Value;
 
 use crate::snapshots::STATES;
-use crate::support::http::{Running, gateway_kept};
+use crate::support::http::{Running, gateway_kept, seal};
 
 async fn kept(folder: &tempfile::TempDir) -> Running {
-    gateway_kept(&Store::open(folder.path(), None).unwrap(), |pool| pool.max_concurrent_sessions = 100).await
+    gateway_kept(&Store::open(folder.path(), None, seal()).unwrap(), |pool| pool.max_concurrent_sessions = 100).await
 }
 
 fn shown(answer: &Value) -> String {
@@ -20,7 +20,7 @@ fn shown(answer: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn live_states_go_on_after_they_were_on_disk_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path(), None).unwrap();
+    let store = Store::open(folder.path(), None, seal()).unwrap();
     let gateway = gateway_kept(&store, |pool| pool.max_concurrent_sessions = 100).await;
     for (number, (make, ..)) in STATES.iter().enumerate() {
         let made = gateway.run(&format!("state-{number}"), make).await;

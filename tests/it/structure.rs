@@ -21,7 +21,7 @@ const ORDER: [&str; 14] = [
     "interpreter",
 ];
 /// Anyone may use them.
-const LEAVES: [&str; 5] = ["telemetry", "shutdown", "database", "records", "wire"];
+const LEAVES: [&str; 6] = ["telemetry", "shutdown", "database", "records", "wire", "keyfile"];
 /// Pairs that go against the order, each with its reason in `src/lib.rs`.
 const ALLOWED: [(&str, &str); 1] = [("sandbox", "files")];
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::{SessionKey, SnapshotId, StoreError, time_to};
 use crate::database::{Connection, params};
 use crate::snapshot::chunk::ChunkId;
-use crate::snapshot::{Manifest, RestoreError};
+use crate::snapshot::{Manifest, RestoreError, Seal};
 
 /// A snapshot to be written.
 pub struct NewSnapshot {
@@ -63,7 +63,7 @@ fn insert(connection: &Connection, id: &ChunkId, refs: i64, bytes: &[u8]) -> Res
 }
 
 /// Writes a snapshot, and forgets those of its session that are more than are kept.
-pub(super) fn put(connection: &Connection, new: &NewSnapshot) -> Result<SnapshotId, StoreError> {
+pub(super) fn put(connection: &Connection, seal: &Seal, new: &NewSnapshot) -> Result<SnapshotId, StoreError> {
     if new.session.ended.load(Ordering::SeqCst) {
         return Err(StoreError::Ended);
     }
@@ -72,20 +72,20 @@ pub(super) fn put(connection: &Connection, new: &NewSnapshot) -> Result<Snapshot
     session.execute(params![key, owner.pool, owner.identifier, time_to(owner.created_at)])?;
     let mut references = References::default();
     references.count(&new.manifest, 1);
-    forget_older(connection, key, new.history, &mut references)?;
+    forget_older(connection, seal, key, new.history, &mut references)?;
     references.apply(connection, &new.new)?;
     let mut snapshot = connection.prepare_cached(
         "INSERT INTO snapshot (session, number, taken_at, bytes, manifest) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     let (number, bytes) = (new.manifest.number.cast_signed(), new.bytes.cast_signed());
-    snapshot.execute(params![key, number, time_to(new.manifest.taken_at), bytes, new.manifest.write()])?;
+    snapshot.execute(params![key, number, time_to(new.manifest.taken_at), bytes, new.manifest.write(seal)])?;
     Ok(SnapshotId(connection.last_insert_rowid()))
 }
 
 /// Forgets a session.
-pub(super) fn end(connection: &Connection, key: &[u8; 16]) -> Result<(), StoreError> {
+pub(super) fn end(connection: &Connection, seal: &Seal, key: &[u8; 16]) -> Result<(), StoreError> {
     let mut references = References::default();
-    forget_older(connection, key, 0, &mut references)?;
+    forget_older(connection, seal, key, 0, &mut references)?;
     references.apply(connection, &HashMap::new())?;
     connection.prepare_cached("DELETE FROM session WHERE key = ?1")?.execute([key])?;
     Ok(())
@@ -94,6 +94,7 @@ pub(super) fn end(connection: &Connection, key: &[u8; 16]) -> Result<(), StoreEr
 /// Deletes the snapshots of a session beyond the latest `keep`.
 fn forget_older(
     connection: &Connection,
+    seal: &Seal,
     key: &[u8; 16],
     keep: usize,
     references: &mut References,
@@ -104,7 +105,7 @@ fn forget_older(
     let older: Vec<(i64, Vec<u8>)> =
         select.query_map(params![key, keep], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     for (id, manifest) in older {
-        match Manifest::read(&manifest) {
+        match Manifest::read(&manifest, seal) {
             Ok(manifest) => references.count(&manifest, -1),
             // Its chunks stay behind: better some lost space than a chunk that another snapshot needs.
             Err(RestoreError::Store(error)) => return Err(error),

@@ -24,7 +24,7 @@ use time::OffsetDateTime;
 
 use super::chunk::{ChunkId, decompress};
 use super::manifest::{Manifest, Owner, moment, nanoseconds};
-use super::{RestoreError, Unpacked};
+use super::{RestoreError, Seal, Unpacked};
 use crate::database::{
     self, Connection, DatabaseError, Durability, ErrorCode, OptionalExtension as _, Row, SqlError, params,
 };
@@ -112,6 +112,7 @@ pub struct StoredSession {
 /// The store. Closes when it is dropped, once everything is written.
 pub struct Store {
     path: PathBuf,
+    seal: Seal,
     writer: Writer,
     readers: Mutex<Vec<Connection>>,
     /// Held against other gateways.
@@ -119,25 +120,26 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `folder`, made when there is none. It takes at most `limit_bytes` of the disk.
+    /// Opens the store in `folder`, made when there is none. It takes at most `limit_bytes` of the disk, and nothing that
+    /// has not `seal`.
     ///
     /// # Errors
     /// When another gateway has it, it was made by a later build, or the disk fails.
-    pub fn open(folder: &Path, limit_bytes: Option<u64>) -> Result<Arc<Self>, StoreError> {
+    pub fn open(folder: &Path, limit_bytes: Option<u64>, seal: Seal) -> Result<Arc<Self>, StoreError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
         lock.try_lock().map_err(|_| StoreError::Taken(folder.to_owned()))?;
         let path = folder.join("snapshots.db");
         let connection = database::open(&path, Durability::Power, &MIGRATIONS)?;
         compact(&connection)?;
-        forget_doubles(&connection)?;
+        forget_doubles(&connection, &seal)?;
         if let Some(limit) = limit_bytes {
             let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             connection.pragma_update(None, "max_page_count", (limit / page).max(1))?;
         }
-        let writer = Writer::start(connection)?;
-        Ok(Arc::new(Self { path, writer, readers: Mutex::default(), _lock: lock }))
+        let writer = Writer::start(connection, folder.join("snapshots.db-wal"), seal.clone())?;
+        Ok(Arc::new(Self { path, seal, writer, readers: Mutex::default(), _lock: lock }))
     }
 
     /// Writes a snapshot; it is on disk when this comes back. Older ones of its session go.
@@ -211,7 +213,7 @@ impl Store {
         // In one transaction: what the manifest lists stays there while it is read.
         let transaction = connection.transaction().map_err(|error| failed(error.into()))?;
         let manifest = latest_manifest(&transaction, key, id).map_err(failed)?;
-        let used = use_it(&Manifest::read(&manifest)?, &Chunks(&transaction));
+        let used = use_it(&Manifest::read(&manifest, &self.seal)?, &Chunks(&transaction));
         drop(transaction);
         self.give_back(connection);
         used
@@ -300,14 +302,14 @@ fn compact(connection: &Connection) -> Result<(), StoreError> {
 }
 
 /// A session that was ended while the gateway ended may have been followed by another of its identifier: the later one stays.
-fn forget_doubles(connection: &Connection) -> Result<(), StoreError> {
+fn forget_doubles(connection: &Connection, seal: &Seal) -> Result<(), StoreError> {
     let mut statement = connection.prepare(
         "SELECT key FROM session AS one WHERE EXISTS (SELECT 1 FROM session AS other WHERE other.pool = one.pool
          AND other.identifier = one.identifier AND (other.created_at, other.key) > (one.created_at, one.key))",
     )?;
     let doubles: Vec<[u8; 16]> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for key in doubles {
-        change::end(connection, &key)?;
+        change::end(connection, seal, &key)?;
     }
     Ok(())
 }

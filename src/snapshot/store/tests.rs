@@ -34,9 +34,13 @@ fn count(store: &Store, table: &str) -> i64 {
     store.read(count).unwrap()
 }
 
+fn seal() -> Seal {
+    Seal::with_key([3; 32])
+}
+
 fn open() -> (tempfile::TempDir, Arc<Store>) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("store"), None).unwrap();
+    let store = Store::open(&folder.path().join("store"), None, seal()).unwrap();
     (folder, store)
 }
 
@@ -103,7 +107,7 @@ async fn what_cannot_be_written_changes_nothing_and_hinders_nobody() {
 #[tokio::test]
 async fn a_full_store_refuses_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path(), Some(1 << 20)).unwrap();
+    let store = Store::open(folder.path(), Some(1 << 20), seal()).unwrap();
     let (large, small) = (SessionKey::random(), SessionKey::random());
     let mut filled = snapshot(&large, &[], &[], 0);
     let bytes = vec![7; 2 << 20];
@@ -124,7 +128,7 @@ async fn it_is_there_after_it_was_closed_and_nobody_else_may_have_it() {
     let mut later = snapshot(&second, &["b"], &["b"], 0);
     later.manifest.owner.created_at = OffsetDateTime::now_utc();
     store.put(later).await.unwrap();
-    assert!(matches!(Store::open(&path, None), Err(StoreError::Taken(_))));
+    assert!(matches!(Store::open(&path, None, seal()), Err(StoreError::Taken(_))));
     for entry in path.read_dir().unwrap().chain(folder.path().read_dir().unwrap()) {
         let entry = entry.unwrap();
         let name = entry.file_name();
@@ -132,7 +136,7 @@ async fn it_is_there_after_it_was_closed_and_nobody_else_may_have_it() {
         assert!(open == 0 || name == "lock", "{name:?} can be read by others");
     }
     drop(store);
-    let store = Store::open(&path, None).unwrap();
+    let store = Store::open(&path, None, seal()).unwrap();
     let sessions = store.sessions("python").unwrap();
     assert_eq!(sessions.len(), 1, "the later one stays");
     assert_eq!((sessions[0].key.key, sessions[0].owner.identifier.as_str()), (second.key, "a session"));
@@ -154,13 +158,13 @@ async fn what_changed_on_the_disk_is_noticed() {
         connection.execute(&format!("UPDATE {table} SET {column} = ?1"), [bytes]).unwrap();
     };
     let load = || {
-        let store = Store::open(&folder.path().join("store"), None).unwrap();
+        let store = Store::open(&folder.path().join("store"), None, seal()).unwrap();
         store.load(&key, None, |manifest, chunks| chunks.fetch(&manifest.tree[0]))
     };
     load().unwrap();
     for (table, column) in [("content", "bytes"), ("snapshot", "manifest")] {
         damage(table, column, 40);
-        assert!(matches!(load(), Err(RestoreError::Checksum)), "{table}");
+        assert!(matches!(load(), Err(RestoreError::Checksum | RestoreError::Seal)), "{table}");
         damage(table, column, 40);
         load().unwrap();
     }

@@ -1,6 +1,8 @@
 //! The one thread that writes. What waits when it begins goes into one transaction: a commit is one wait for the disk,
 //! whoever it is for.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -10,6 +12,7 @@ use tokio::sync::oneshot;
 use super::change::{self, NewSnapshot};
 use super::{SnapshotId, StoreError};
 use crate::database::{Connection, TransactionBehavior};
+use crate::snapshot::Seal;
 
 /// Jobs in one transaction: the last of them waits for the first.
 const MAX_BATCH: usize = 64;
@@ -18,8 +21,7 @@ const STATEMENTS: usize = 32;
 
 /// The log is moved into the database at this length, and is no longer than that where nothing large was written: on a disk that
 /// fills up, both must fit.
-const LOG_PAGES: i64 = 512;
-const LOG_BYTES: i64 = 2 << 20;
+const LOG_BYTES: u64 = 2 << 20;
 
 enum Job {
     Put(Box<NewSnapshot>, oneshot::Sender<Result<SnapshotId, StoreError>>),
@@ -39,12 +41,15 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn start(connection: Connection) -> Result<Self, StoreError> {
+    /// `log` is the database's write-ahead log.
+    pub fn start(connection: Connection, log: PathBuf, seal: Seal) -> Result<Self, StoreError> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-        connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+        // Done by `tidy`, when nobody waits for it any more.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES.cast_signed())?;
         let (jobs, waiting) = mpsc::channel();
-        let thread = thread::Builder::new().name("snapshots".into()).spawn(move || write(connection, &waiting))?;
+        let thread =
+            thread::Builder::new().name("snapshots".into()).spawn(move || write(connection, &log, &seal, &waiting))?;
         Ok(Self { jobs: Some(Mutex::new(jobs)), thread: Some(thread) })
     }
 
@@ -81,32 +86,40 @@ impl Drop for Writer {
     }
 }
 
-fn write(mut connection: Connection, waiting: &Receiver<Job>) {
+fn write(mut connection: Connection, log: &Path, seal: &Seal, waiting: &Receiver<Job>) {
     while let Ok(first) = waiting.recv() {
         let mut jobs = vec![first];
         jobs.extend(waiting.try_iter().take(MAX_BATCH - 1));
-        let together = (jobs.len() > 1).then(|| commit(&mut connection, &jobs)).and_then(Result::ok);
+        let together = (jobs.len() > 1).then(|| commit(&mut connection, seal, &jobs)).and_then(Result::ok);
         match together {
             Some(done) => jobs.into_iter().zip(done).for_each(|(job, done)| tell(job, done)),
             // One by one: what fails for one (a full disk above all) need not fail for another.
             None => {
                 for job in jobs {
-                    let done = commit(&mut connection, std::slice::from_ref(&job));
+                    let done = commit(&mut connection, seal, std::slice::from_ref(&job));
                     let done = done.map(|mut done| done.remove(0)).unwrap_or_else(|error| failed(&job, error));
                     tell(job, done);
                 }
             }
         }
+        tidy(&connection, log);
+    }
+}
+
+/// Moves what is in the log into the database, once there is much of it. What fails stays in the log, which is as safe.
+fn tidy(connection: &Connection, log: &Path) {
+    if fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES) {
+        let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
     }
 }
 
 /// Does all jobs in one transaction. An error is the database's: then none is done.
-fn commit(connection: &mut Connection, jobs: &[Job]) -> Result<Vec<Done>, StoreError> {
+fn commit(connection: &mut Connection, seal: &Seal, jobs: &[Job]) -> Result<Vec<Done>, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut all = Vec::with_capacity(jobs.len());
     for job in jobs {
         transaction.execute_batch("SAVEPOINT job")?;
-        let done = perform(&transaction, job);
+        let done = perform(&transaction, seal, job);
         match &done {
             Done::Put(Ok(_)) | Done::End(Ok(())) => {}
             // The job's own fault; the others are not touched by it.
@@ -120,10 +133,10 @@ fn commit(connection: &mut Connection, jobs: &[Job]) -> Result<Vec<Done>, StoreE
     Ok(all)
 }
 
-fn perform(connection: &Connection, job: &Job) -> Done {
+fn perform(connection: &Connection, seal: &Seal, job: &Job) -> Done {
     match job {
-        Job::Put(new, _) => Done::Put(change::put(connection, new)),
-        Job::End(key, _) => Done::End(change::end(connection, key)),
+        Job::Put(new, _) => Done::Put(change::put(connection, seal, new)),
+        Job::End(key, _) => Done::End(change::end(connection, seal, key)),
     }
 }
 

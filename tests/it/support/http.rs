@@ -10,9 +10,10 @@ use sandpool::api::contract::{Seen, check_response};
 use sandpool::api::serve::{Connections, serve};
 use sandpool::gateway::{Control, Gateway};
 use sandpool::interpreter::{Package, Packages};
-use sandpool::pool::{FindImage, Keeping, OnCooldown, Pool, PoolName, PoolSpecification, PoolStore};
+use sandpool::pool::{Facilities, FindImage, Keeping, OnCooldown, Pool, PoolName, PoolSpecification, PoolStore};
 use sandpool::records::{Records, RecordsSettings};
 use sandpool::sandbox::wasm::Image;
+use sandpool::snapshot::Seal;
 use sandpool::snapshot::store::Store;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -58,10 +59,7 @@ pub async fn gateway_at(
     let image = tokio::task::spawn_blocking(guests::image).await.expect("an image");
     let records = records();
     let kept = records.1.clone();
-    let open = move |specification| {
-        let (blobs, workers) = (guests::blobs(), guests::workers().clone());
-        Pool::open(specification, image.clone(), packages(), blobs, workers, &kept)
-    };
+    let open = move |specification| Pool::open(specification, image.clone(), packages(), facilities(&kept));
     let pool = open(specification(adjust));
     let control = data_dir.map(|folder| {
         let store = PoolStore::open(folder).unwrap();
@@ -82,9 +80,8 @@ pub async fn gateway_with_past(
     find: Arc<FindImage>,
     adjust: impl FnOnce(&mut PoolSpecification),
 ) -> Running {
-    let (keeping, workers, records) = (Keeping::new(store.clone(), find), guests::workers().clone(), records());
-    let (specification, blobs) = (specification(adjust), guests::blobs());
-    let pool = Pool::open_kept(specification, image, packages(), blobs, workers, &records.1, keeping);
+    let (keeping, records) = (Keeping::new(store.clone(), find), records());
+    let pool = Pool::open_kept(specification(adjust), image, packages(), facilities(&records.1), keeping);
     let pool = pool.expect("the store can be read");
     gateway_of(pool, None, Access::default(), Connections::default(), records).await
 }
@@ -111,6 +108,16 @@ fn specification(adjust: impl FnOnce(&mut PoolSpecification)) -> PoolSpecificati
     specification.limits.memory_mebibytes = 256;
     adjust(&mut specification);
     specification
+}
+
+/// The key that snapshots are sealed with.
+pub fn seal() -> Seal {
+    Seal::with_key([7; 32])
+}
+
+fn facilities(records: &Records) -> Facilities {
+    let (blobs, workers) = (guests::blobs(), guests::workers().clone());
+    Facilities { blobs, workers, records: records.clone(), seal: seal() }
 }
 
 fn records() -> (TempDir, Records) {
