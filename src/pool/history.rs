@@ -95,9 +95,9 @@ impl Pool {
         identifiers: &[Identifier],
         snapshot: &Arc<Snapshot>,
     ) -> Result<Vec<SessionView>, HistoryError> {
-        let mut tries = 0;
+        let (mut tries, snapshot) = (0, Arc::new(snapshot.as_clone()));
         let added = loop {
-            match self.directory.add_all(identifiers, || Parts::from_snapshot(snapshot)) {
+            match self.directory.add_all(identifiers, || Parts::from_snapshot(&snapshot)) {
                 Ok(sessions) => break sessions,
                 Err(NotAdded::Exists(identifier)) => return Err(HistoryError::Exists(identifier)),
                 Err(NotAdded::Full(_)) if self.makes_room(&mut tries, identifiers.len()).await => {}

@@ -1,7 +1,7 @@
 //! The table of contents of a snapshot on disk: whose it is, when it was taken, on which image, and which chunks it is made of.
 //!
 //! ```text
-//! "SANDPOOL" version:u16 image:32 pool identifier created_at number taken_at
+//! "SANDPOOL" version:u16 image:32 pool identifier created_at number taken_at cloned:flag
 //! guest:flag [head:u32+bytes groups:u32+(number:u32 chunk:32)…]  tree:u32+(chunk:32)…  pieces:u32+(chunk:32)…  seal:32 of all before
 //! ```
 
@@ -43,6 +43,8 @@ pub struct Manifest {
     /// Executions that the session had run.
     pub number: u64,
     pub taken_at: OffsetDateTime,
+    /// What is random in it is to be seeded anew before it goes on.
+    pub cloned: bool,
     pub guest: Option<GuestParts>,
     /// The file tree, in pieces.
     pub tree: Vec<ChunkId>,
@@ -68,6 +70,7 @@ impl Manifest {
         out.u64(nanoseconds(self.owner.created_at));
         out.u64(self.number);
         out.u64(nanoseconds(self.taken_at));
+        out.flag(self.cloned);
         out.flag(self.guest.is_some());
         if let Some(guest) = &self.guest {
             out.count(guest.head.len());
@@ -110,11 +113,12 @@ impl Manifest {
         let (pool, identifier) = (reader.text()?.to_owned(), reader.text()?.to_owned());
         let created_at = moment(reader.u64()?)?;
         let (number, taken_at) = (reader.u64()?, moment(reader.u64()?)?);
+        let cloned = reader.flag()?;
         let guest = if reader.flag()? { Some(guest(&mut reader)?) } else { None };
         let (tree, pieces) = (ids(&mut reader)?, ids(&mut reader)?);
         reader.end()?;
         let owner = Owner { pool, identifier, created_at };
-        Ok(Self { image, owner, number, taken_at, guest, tree, pieces })
+        Ok(Self { image, owner, number, taken_at, cloned, guest, tree, pieces })
     }
 
     /// Every chunk, in the order in which they are needed; some more than once.
@@ -168,6 +172,7 @@ mod tests {
             },
             number: 3,
             taken_at: time::macros::datetime!(2026-05-02 07:21:07.9922617 UTC),
+            cloned: true,
             guest: Some(GuestParts { head: vec![1, 2, 3], groups: vec![(0, id(1)), (7, id(2))] }),
             tree: vec![id(3)],
             pieces: vec![id(4), id(4)],

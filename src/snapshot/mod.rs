@@ -66,6 +66,9 @@ pub struct Snapshot {
     guest: Option<GuestState>,
     files: Tree,
     mark: ChangeMark,
+    /// It is a copy of another session's: what is random in it is to be seeded anew before it goes on. A session that goes on
+    /// itself goes on with its generators, which its code may have seeded.
+    cloned: bool,
     /// Which chunks of the store hold it, once it is there.
     kept: OnceLock<Kept>,
 }
@@ -81,27 +84,33 @@ impl Snapshot {
         previous: Option<&Self>,
     ) -> Arc<Self> {
         let before = previous.and_then(|previous| previous.guest.as_ref());
+        let cloned = sandbox.is_none() && previous.is_some_and(|previous| previous.cloned);
         let guest = sandbox.map_or_else(|| before.cloned(), |sandbox| Some(sandbox.capture(before)));
         let mark = files.mark();
         // The fork knows what is open, too: both must be as they were for it to be shared.
         let unchanged = previous.filter(|previous| previous.mark == mark && opens_the_same(&previous.guest, &guest));
         let files = unchanged.map_or_else(|| files.fork(), |previous| previous.files.clone());
         let (taken_at, kept) = (OffsetDateTime::now_utc(), OnceLock::new());
-        Arc::new(Self { number, taken_at, image: image.clone(), guest, files, mark, kept })
+        Arc::new(Self { number, taken_at, image: image.clone(), guest, files, mark, cloned, kept })
     }
 
     /// The same guest with the files of `tree`, which has changed since while the guest did not run.
     pub fn with_files(&self, tree: &Tree) -> Arc<Self> {
         let (image, guest, taken_at) = (self.image.clone(), self.guest.clone(), OffsetDateTime::now_utc());
         let (files, mark, kept) = (tree.fork(), tree.mark(), OnceLock::new());
-        Arc::new(Self { number: self.number, taken_at, image, guest, files, mark, kept })
+        Arc::new(Self { number: self.number, taken_at, image, guest, files, mark, cloned: self.cloned, kept })
     }
 
     /// The same state, which a session goes on from now.
     pub fn as_of_now(&self) -> Self {
         let (image, guest, files) = (self.image.clone(), self.guest.clone(), self.files.clone());
         let (number, taken_at, mark) = (self.number, OffsetDateTime::now_utc(), self.mark);
-        Self { number, taken_at, image, guest, files, mark, kept: self.kept.clone() }
+        Self { number, taken_at, image, guest, files, mark, cloned: self.cloned, kept: self.kept.clone() }
+    }
+
+    /// The same state, which another session goes on from now.
+    pub fn as_clone(&self) -> Self {
+        Self { cloned: true, ..self.as_of_now() }
     }
 
     /// Whether the files are as `tree` has them now. Only for a tree that goes on from this snapshot, or that it was taken of.
@@ -111,7 +120,7 @@ impl Snapshot {
 
     fn from_parts(manifest: &Manifest, image: Arc<Image>, guest: Option<GuestState>, files: Tree) -> Self {
         let (number, taken_at, mark) = (manifest.number, manifest.taken_at, files.mark());
-        Self { number, taken_at, image, guest, files, mark, kept: OnceLock::new() }
+        Self { number, taken_at, image, guest, files, mark, cloned: manifest.cloned, kept: OnceLock::new() }
     }
 
     /// Says that the store has it.
@@ -140,7 +149,10 @@ impl Snapshot {
     /// When no sandbox can be made, or `memory_limit_bytes` is less than it had.
     pub async fn restore(&self, files: Tree, memory_limit_bytes: u64) -> Result<Option<WasmSandbox>, SandboxError> {
         match &self.guest {
-            Some(state) => WasmSandbox::restore(self.image.clone(), files, memory_limit_bytes, state).await.map(Some),
+            Some(state) => {
+                let (image, reseed) = (self.image.clone(), self.cloned);
+                WasmSandbox::restore(image, files, memory_limit_bytes, state, reseed).await.map(Some)
+            }
             None => Ok(None),
         }
     }

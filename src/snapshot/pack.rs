@@ -69,6 +69,7 @@ impl Snapshot {
             owner,
             number: self.number,
             taken_at: self.taken_at,
+            cloned: self.cloned,
             guest,
             tree: kept.tree.iter().map(|(id, _)| *id).collect(),
             pieces: kept.numbered.iter().map(|(id, _)| *id).collect(),

@@ -154,6 +154,25 @@ async fn a_file_that_was_touched_is_refused() {
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1, "none was made");
 }
 
+/// Also when it sleeps before it has run anything, and its own state is still its parent's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_never_draws_what_its_parent_draws_and_a_session_that_slept_goes_on() {
+    let (_folder, store) = store();
+    let gateway = gateway_kept(&store, |_| ()).await;
+    gateway.run("parent", "import random\nrandom.seed(7)\nrandom.random()").await;
+    let forked = post(&gateway, "parent/fork", &json!({"identifiers": ["child"]})).await;
+    assert_eq!(forked.status, 201, "{}", forked.text());
+    gateway.hibernate().await;
+    let expected = {
+        gateway.run("reference", "import random\nrandom.seed(7)\nrandom.random()").await;
+        gateway.run("reference", "random.random()").await
+    };
+    let (parent, child) =
+        (gateway.run("parent", "random.random()").await, gateway.run("child", "random.random()").await);
+    assert_eq!(result(&parent), result(&expected));
+    assert_ne!(result(&child), result(&expected));
+}
+
 /// Whoever can compute a checksum cannot make a snapshot: neither one of their own, nor another's theirs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_no_gateway_with_the_key_wrote_is_refused() {

@@ -52,12 +52,14 @@ fn statement() -> impl Strategy<Value = String> {
         Just("total += hash(blob[-100:] == blob[:100]) + len(blob)".to_owned()),
         (2..9usize).prop_map(|n| format!("add = (lambda k, f: lambda v: f(v) + k)({n}, add)")),
         Just("total = add(total) % (10 ** 12)".to_owned()),
+        // Seeded by the program: what it draws goes on where it was.
+        Just("total += random.randrange(1000)".to_owned()),
         (0..30usize).prop_map(|n| format!("os.rename('f{n}', 'f0') if os.path.exists('f{n}') else None")),
         Just("tree = {'left': tree, 'depth': (tree or {'depth': 0})['depth'] + 1}".to_owned()),
     ]
 }
 
-const BEGIN: &str = "import itertools, os\ntotal, items, table, counters, blob, tree = 1, ['a'], {}, [], b'', None\n\
+const BEGIN: &str = "import itertools, os, random\nrandom.seed(7)\ntotal, items, table, counters, blob, tree = 1, ['a'], {}, [], b'', None\n\
                      g = iter(range(3))\nadd = lambda v: v";
 const END: &str = "deep = 0\nwhile tree: tree, deep = tree['left'], deep + 1\n\
                    (total, items, sorted(table.items()), [next(c) for c in counters], list(g), len(blob), deep, \

@@ -80,7 +80,7 @@ impl WasmSandbox {
     }
 
     /// A sandbox that goes on from `state`, which was captured on the same image. `tree` is a fork of the files of that
-    /// moment. What is random is seeded anew, so that two restored from one state differ.
+    /// moment. With `reseed` what is random is seeded anew: for a session that is not the only one to go on from there.
     ///
     /// # Errors
     /// When no sandbox can be made, or `memory_limit_bytes` is less than the state has.
@@ -89,11 +89,13 @@ impl WasmSandbox {
         tree: Tree,
         memory_limit_bytes: u64,
         state: &GuestState,
+        reseed: bool,
     ) -> Result<Self, SandboxError> {
         let mut sandbox = Self::new(image, tree, memory_limit_bytes).await?;
         let more = state.memory_bytes.saturating_sub(sandbox.memory_bytes());
         sandbox.grow(more / GROWTH_BYTES).await?;
         let memory = sandbox.memory_mut();
+        pages::populate(memory, &pages::ranges(state.pages.keys().map(|number| *number as usize), 0));
         for (number, page) in state.pages.iter() {
             let at = *number as usize * PAGE_BYTES;
             let place = memory.get_mut(at..at + PAGE_BYTES);
@@ -102,7 +104,9 @@ impl WasmSandbox {
                 .copy_from_slice(&page[..]);
         }
         sandbox.wasi_mut().restore(state.descriptors.clone(), state.clock);
-        sandbox.reseed().await?;
+        if reseed {
+            sandbox.reseed().await?;
+        }
         Ok(sandbox)
     }
 }

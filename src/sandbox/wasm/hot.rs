@@ -20,7 +20,8 @@ pub struct HotPages {
 impl HotPages {
     /// The pages of `memory`, a copy-on-write view of an image, that have been written to.
     pub fn of(memory: &[u8]) -> Self {
-        Self { ranges: pages::resident(memory).map_or_else(Vec::new, |pages| coalesce(&pages)) }
+        let ranges = pages::resident(memory).map(|pages| pages::ranges(pages, GAP_PAGES));
+        Self { ranges: ranges.unwrap_or_default() }
     }
 
     /// Makes the pages of a fresh `memory` its own.
@@ -28,12 +29,7 @@ impl HotPages {
     /// A slot that had another session keeps the first of its pages (reset to the image's content): those are passed by.
     pub fn populate(&self, memory: &mut [u8]) {
         let there = self.ranges.partition_point(|range| is_there(memory, range));
-        for range in &self.ranges[there..] {
-            let Some(pages) = memory.get_mut(range.clone()) else { continue };
-            // SAFETY: the range lies in the memory, which is borrowed exclusively, and its content does not change. A kernel
-            // that does not know the advice (before 5.14) refuses it, and the pages come by faults as without it.
-            unsafe { libc::madvise(pages.as_mut_ptr().cast(), pages.len(), libc::MADV_POPULATE_WRITE) };
-        }
+        pages::populate(memory, &self.ranges[there..]);
     }
 
     /// Bytes in all ranges.
@@ -47,29 +43,9 @@ fn is_there(memory: &[u8], range: &Range<usize>) -> bool {
     first.and_then(pages::resident).is_some_and(|pages| !pages.is_empty())
 }
 
-/// Neighbouring pages as ranges of bytes.
-fn coalesce(pages: &[usize]) -> Vec<Range<usize>> {
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for &page in pages {
-        let (start, end) = (page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
-        match ranges.last_mut() {
-            Some(last) if start <= last.end + GAP_PAGES * PAGE_BYTES => last.end = end,
-            _ => ranges.push(start..end),
-        }
-    }
-    ranges
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn neighbours_and_small_gaps_are_one_range() {
-        let pages = |from: usize, to: usize| from * PAGE_BYTES..to * PAGE_BYTES;
-        assert_eq!(coalesce(&[1, 2, 4, 9, 12]), [pages(1, 5), pages(9, 10), pages(12, 13)]);
-        assert!(coalesce(&[]).is_empty());
-    }
 
     #[test]
     fn written_pages_of_a_mapping_are_found() {

@@ -248,9 +248,14 @@ impl Chunks<'_> {
     /// # Errors
     /// When it is not there.
     pub fn packed(&self, id: &ChunkId) -> Result<Vec<u8>, StoreError> {
+        self.look_at(id, <[u8]>::to_vec)
+    }
+
+    fn look_at<T>(&self, id: &ChunkId, look: impl FnOnce(&[u8]) -> T) -> Result<T, StoreError> {
         let mut statement =
             self.0.prepare_cached("SELECT bytes FROM content WHERE place = (SELECT place FROM chunk WHERE id = ?1)")?;
-        statement.query_row([id.0], |row| row.get(0)).optional()?.ok_or(StoreError::NoChunk)
+        let looked = statement.query_row([id.0], |row| Ok(look(row.get_ref(0)?.as_blob()?))).optional()?;
+        looked.ok_or(StoreError::NoChunk)
     }
 
     /// A chunk, checked and unpacked.
@@ -258,8 +263,7 @@ impl Chunks<'_> {
     /// # Errors
     /// When it is not there, or not what it was.
     pub fn fetch(&self, id: &ChunkId) -> Result<Unpacked, RestoreError> {
-        let packed = self.packed(id)?;
-        Ok((decompress(id, &packed)?, packed.len() as u32))
+        self.look_at(id, |packed| Ok((decompress(id, packed)?, packed.len() as u32)))?
     }
 }
 

@@ -19,6 +19,7 @@ fn snapshot(session: &SessionKey, chunks: &[&str], new: &[&str], history: usize)
         owner: Owner { pool: "python".into(), identifier: "a session".into(), created_at: OffsetDateTime::UNIX_EPOCH },
         number: chunks.len() as u64,
         taken_at: OffsetDateTime::now_utc(),
+        cloned: false,
         guest: None,
         tree: chunks.iter().map(|text| chunk(text).0).collect(),
         pieces: Vec::new(),

@@ -6,6 +6,7 @@ mod entries;
 mod scan;
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Page of the host, as far as Linux on x86-64 and most of aarch64 go; elsewhere nothing is told.
@@ -39,9 +40,39 @@ fn numbers(memory: &[u8], wanted: Wanted) -> Option<Vec<usize>> {
     scan::numbers(pagemap, memory, wanted).or_else(|| entries::numbers(pagemap, memory, wanted))
 }
 
+/// Neighbouring pages as ranges of bytes; `pages` come in order, and up to `gap` others between two are taken along.
+pub(super) fn ranges(pages: impl IntoIterator<Item = usize>, gap: usize) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for page in pages {
+        let (start, end) = (page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+        match ranges.last_mut() {
+            Some(last) if start <= last.end + gap * PAGE_BYTES => last.end = end,
+            _ => ranges.push(start..end),
+        }
+    }
+    ranges
+}
+
+/// Makes pages of `memory` the process's own in one call a range: cheaper than the faults of writing to them.
+pub(super) fn populate(memory: &mut [u8], ranges: &[Range<usize>]) {
+    for range in ranges {
+        let Some(pages) = memory.get_mut(range.clone()) else { continue };
+        // SAFETY: the range lies in the memory, which is borrowed exclusively, and its content does not change. A kernel
+        // that does not know the advice (before 5.14) refuses it, and the pages come by faults as without it.
+        unsafe { libc::madvise(pages.as_mut_ptr().cast(), pages.len(), libc::MADV_POPULATE_WRITE) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn neighbours_and_small_gaps_are_one_range() {
+        let pages = |from: usize, to: usize| from * PAGE_BYTES..to * PAGE_BYTES;
+        assert_eq!(ranges([1, 2, 4, 9, 12], 1), [pages(1, 5), pages(9, 10), pages(12, 13)]);
+        assert!(ranges([], 1).is_empty());
+    }
 
     /// A private mapping of a file, as a guest's memory is one, beyond whose end there are pages of nobody.
     #[test]
