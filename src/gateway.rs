@@ -24,7 +24,7 @@ use crate::execution::run::{self, Admitted};
 use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Status};
 use crate::files::Tree;
 use crate::interpreter::Packages;
-use crate::pool::container::ContainerPool;
+use crate::pool::container::{ContainerPool, Standing};
 use crate::pool::{HistoryError, LeaseError, Pool, PoolName, PoolSpecification};
 use crate::pressure::Pressure;
 use crate::records::{Census, Counts, Exposition, PoolRecords, Records};
@@ -35,7 +35,7 @@ use crate::shutdown::Drain;
 use crate::snapshot::store::{Listed, SnapshotId, StoreError};
 use pools::Pools;
 
-/// How often cooldowns and retentions are looked at.
+/// How often cooldowns, retentions and keys are looked at.
 const REAP_EVERY: Duration = Duration::from_secs(1);
 /// After so many looks, callers that use nothing are forgotten.
 const FORGET_EVERY: u64 = 60;
@@ -135,6 +135,7 @@ impl Gateway {
             pressure: Pressure::default(),
         });
         tokio::spawn(reap(Arc::downgrade(&inner)));
+        tokio::spawn(keep_access(Arc::downgrade(&inner)));
         Self { inner }
     }
 
@@ -146,6 +147,13 @@ impl Gateway {
     /// A pool by name.
     pub fn pool(&self, name: &PoolName) -> Option<SessionPool> {
         self.inner.pools.find(name)
+    }
+
+    /// Whether a pool, of interpreters or containers, has this session.
+    pub fn has_session(&self, pool: &PoolName, identifier: &Identifier) -> bool {
+        let interpreted = || self.pool(pool).is_some_and(|pool| pool.session(identifier).is_some());
+        let contained = || self.container_pool(pool).is_some_and(|pool| pool.pool().session(identifier).is_some());
+        interpreted() || contained()
     }
 
     /// Whether new work is taken.
@@ -169,7 +177,15 @@ impl Gateway {
         }
         let pools = self.container_pools();
         futures_util::future::join_all(pools.iter().map(|pool| pool.close())).await;
+        self.settle().await;
+    }
+
+    /// Waits until what happened so far is on disk: records, and what callers used.
+    pub async fn settle(&self) {
         self.inner.records.settle().await;
+        let access = self.inner.access.clone();
+        // An error: the runtime ends.
+        let _ = tokio::task::spawn_blocking(move || save_limits(&access)).await;
     }
 
     /// All pools, by name.
@@ -188,8 +204,19 @@ impl Gateway {
         for session_pool in self.pools() {
             session_pool.records().expose(session_pool.census(), &mut metrics);
         }
+        for pool in self.container_pools() {
+            let Standing { in_use, starting, ready, .. } = pool.standing();
+            let census = Census { sessions: in_use, pending: starting, ready, ..Census::default() };
+            metrics.add_containers(pool.specification().name.as_str(), census);
+        }
         metrics.add("sandpool_records_lost_total", "Records that were dropped.", true, self.inner.records.lost());
         metrics
+    }
+}
+
+fn save_limits(access: &Access) {
+    if let Err(error) = access.limits().save() {
+        tracing::error!(%error, "what callers used of their day cannot be written");
     }
 }
 
@@ -209,16 +236,27 @@ async fn reap(gateway: std::sync::Weak<Inner>) {
         let pools: Vec<_> =
             gateway.pools.all().iter().flat_map(|pool| pool.generations().cloned().collect::<Vec<_>>()).collect();
         gateway.pressure.relieve(pools.iter()).await;
-        let access = gateway.access.clone();
-        drop(gateway);
         if tick % FORGET_EVERY == 0 {
-            access.limits().forget_idle();
+            gateway.access.limits().forget_idle();
         }
-        // It reads a file.
-        let refreshed = tokio::task::spawn_blocking(move || access.keys().map_or(Ok(()), Keys::refresh)).await;
-        if let Ok(Err(error)) = refreshed {
-            tracing::error!(%error, "the keys cannot be read");
-        }
+    }
+}
+
+/// Reads keys that somebody else made, and writes what callers used of their day. Apart from the reaper, who may have to wait
+/// for sessions that go to disk.
+async fn keep_access(gateway: std::sync::Weak<Inner>) {
+    let mut ticks = tokio::time::interval(REAP_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(access) = gateway.upgrade().map(|gateway| gateway.access.clone()) else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            if let Err(error) = access.keys().map_or(Ok(()), Keys::refresh) {
+                tracing::error!(%error, "the keys cannot be read");
+            }
+            save_limits(&access);
+        });
+        // An error: the runtime ends.
+        let _ = looked.await;
     }
 }
 

@@ -14,8 +14,8 @@ use time::OffsetDateTime;
 
 use super::error::ERROR_CODE;
 use super::query::Query;
-use super::route::{KeyOperation, NoRoute, Operation, Route};
-use crate::gateway::Gateway;
+use super::route::{KeyOperation, NoRoute, Operation, PoolPath, Route};
+use crate::gateway::{ContainerSessionPool, Gateway};
 use crate::pool::PoolName;
 use crate::records::{Audit, PoolRecords, Pseudonym};
 
@@ -28,7 +28,9 @@ pub(super) struct Seen {
     at: OffsetDateTime,
     began: Instant,
     operation: &'static str,
-    pool: Option<PoolRecords>,
+    pool: Option<Arc<str>>,
+    /// Where refusals are counted.
+    records: Option<PoolRecords>,
     session: Option<Pseudonym>,
     origin: Option<IpAddr>,
 }
@@ -66,8 +68,36 @@ impl Seen {
             }
             Err(NoRoute::Path | NoRoute::Method(_)) => ("Unknown", None, None),
         };
+        let name = pool.as_ref().map(|records| records.pool().clone());
+        Some(Self { records: pool, ..Self::new(operation, name, session, parts) })
+    }
+
+    /// The same of a call to a pool of containers.
+    pub(super) fn of_containers(
+        gateway: &Gateway,
+        pool: &ContainerSessionPool,
+        at: &PoolPath<'_>,
+        parts: &Parts,
+    ) -> Self {
+        let named = Query::new(parts.uri.query()).identifier().ok().flatten();
+        let session = named.and_then(|identifier| gateway.records().pseudonym(identifier.as_str()));
+        let names = at.names();
+        let operation = match names.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [".management", "getSession"] => "ReadSession",
+            [".management", "listSessions"] => "ListSessions",
+            [".management", "stopSession"] => "StopSession",
+            [".management", "console"] => "ReadConsole",
+            [".management", "health"] => "ReadHealth",
+            [".management", ..] => "Unknown",
+            _ => "Forward",
+        };
+        Self::new(operation, Some(pool.pool().specification().name.as_str().into()), session, parts)
+    }
+
+    fn new(operation: &'static str, pool: Option<Arc<str>>, session: Option<Pseudonym>, parts: &Parts) -> Self {
         let origin = parts.extensions.get::<Origin>().map(|origin| origin.0);
-        Some(Self { at: OffsetDateTime::now_utc(), began: Instant::now(), operation, pool, session, origin })
+        let (at, began) = (OffsetDateTime::now_utc(), Instant::now());
+        Self { at, began, operation, pool, records: None, session, origin }
     }
 
     /// What is asked.
@@ -78,15 +108,15 @@ impl Seen {
     pub(super) fn answered(self, gateway: &Gateway, caller: &Arc<str>, response: &Response<Body>) {
         let status = response.status();
         let code = response.headers().get(&ERROR_CODE).and_then(|code| code.to_str().ok());
-        if let (Some(pool), Some(code)) = (&self.pool, code) {
-            pool.rejected(code);
+        if let (Some(records), Some(code)) = (&self.records, code) {
+            records.rejected(code);
         }
         let nobody = status == StatusCode::UNAUTHORIZED;
         gateway.records().audit(Audit {
             at: self.at,
             caller: if nobody { "unknown".into() } else { caller.clone() },
             operation: self.operation,
-            pool: self.pool.map(|pool| pool.pool().clone()),
+            pool: self.pool,
             session: self.session,
             origin: self.origin,
             status: status.as_u16(),

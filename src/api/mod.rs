@@ -5,7 +5,7 @@
 //! | `route.rs` | every path and method, as one table |
 //! | `mod.rs` | what answers each of them: `dispatch` |
 //! | `gate.rs` | what each of them asks of its caller |
-//! | `account.rs` | whom a request counts for |
+//! | `account.rs`, `meter.rs` | whom a request counts for, and how many bytes |
 //! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs`, `snapshots.rs`, `keys.rs`, `identity.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
 //! | `control/` | session pools as resources |
 //! | `audit.rs` | what each call leaves in the records |
@@ -37,6 +37,7 @@ mod forward;
 mod gate;
 mod identity;
 mod keys;
+mod meter;
 mod payload;
 mod query;
 mod records;
@@ -67,10 +68,11 @@ use error::Failure;
 use executions::Shape;
 use payload::Payload;
 use query::Query;
-use route::{NoRoute, Operation, Route};
+use route::{NoRoute, Operation, PoolPath, Route};
 
 use crate::access::Permission;
-use crate::gateway::Gateway;
+use crate::gateway::{ContainerSessionPool, Gateway};
+use crate::pool::PoolName;
 
 /// What every request shares.
 struct Api {
@@ -89,11 +91,16 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
     let (parts, body) = request.into_parts();
     let mut payload = Payload::new(body, &parts.headers);
     let route = route::route(&parts.method, parts.uri.path());
-    let seen = audit::Seen::of(&api.gateway, &route, &parts);
+    let containers = containers(&api.gateway, &parts);
+    let seen = match &containers {
+        Some((pool, at)) => Some(audit::Seen::of_containers(&api.gateway, pool, at, &parts)),
+        None => audit::Seen::of(&api.gateway, &route, &parts),
+    };
     let operation = seen.as_ref().map_or("Probe", audit::Seen::operation);
     let span = tracing::debug_span!("request", operation);
     let mut account = Account::default();
-    let dispatched = dispatch(&api, &parts, route, &mut payload, &mut account).instrument(span.clone()).await;
+    let dispatched =
+        dispatch(&api, &parts, route, containers, &mut payload, &mut account).instrument(span.clone()).await;
     let _entered = span.enter();
     let response = account.settle(&api.gateway, &payload, dispatched.unwrap_or_else(Failure::into_response));
     if let Some(seen) = seen {
@@ -105,11 +112,19 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
     response
 }
 
+/// The pool of containers that a request is for: all paths under it are its own.
+fn containers<'a>(gateway: &Gateway, parts: &'a Parts) -> Option<(ContainerSessionPool, PoolPath<'a>)> {
+    let at = route::pool_path(parts.uri.path())?;
+    let pool = gateway.container_pool(&PoolName::new(&at.pool).ok()?)?;
+    Some((pool, at))
+}
+
 /// Every route's handler.
 async fn dispatch(
     api: &Api,
     parts: &Parts,
     route: Result<Route, NoRoute>,
+    containers: Option<(ContainerSessionPool, PoolPath<'_>)>,
     payload: &mut Payload,
     account: &mut Account,
 ) -> Answer {
@@ -126,11 +141,16 @@ async fn dispatch(
         _ => {}
     }
     let caller = gate::caller(gateway, &parts.headers).await?;
-    account.open(gateway, &caller, &route)?;
-    if let Some(at) = route::pool_path(parts.uri.path())
-        && let Some(pool) = gate::container_pool(gateway, &caller, &at)?
-    {
-        return forward::answer(&pool, &at, parts, payload).await;
+    let containers = containers.map(|(pool, at)| (pool.pool().specification().name.clone(), pool, at));
+    account.open(gateway, &caller, &route, containers.as_ref().map(|(name, ..)| name))?;
+    if let Some((name, pool, at)) = containers {
+        gate::containers(&caller, &name, &at)?;
+        let meter = account.meter(gateway, &caller);
+        return forward::answer(
+            forward::Asked { gateway, caller: &caller, pool: &pool, at: &at, parts, meter },
+            payload,
+        )
+        .await;
     }
     let (pool, prefix, operation) = match route {
         Err(NoRoute::Path) => return Err(Failure::NoRoute),

@@ -89,9 +89,9 @@ async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::erro
         Some(tls) => Door::secured(listener, tls),
         None => listener.into(),
     };
-    let (pools, kept) = (opened.pools.clone(), records.clone());
+    let pools = opened.pools.clone();
     // Opening the pools that were made runs a runtime of its own.
-    let gateway = tokio::task::spawn_blocking(move || Gateway::with_control(pools, access, kept, control)).await??;
+    let gateway = tokio::task::spawn_blocking(move || Gateway::with_control(pools, access, records, control)).await??;
     containers::open(&settings, &gateway).await?;
     let signalled = shutdown::signalled()?;
     let told = (settings.session_memory_bytes > 0).then_some(settings.session_memory_bytes);
@@ -109,11 +109,11 @@ async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::erro
             gateway.drain(grace).await;
         }
     };
-    if !api::serve::serve(door, gateway, Connections::default(), draining).await {
+    if !api::serve::serve(door, gateway.clone(), Connections::default(), draining).await {
         tracing::warn!("some connections did not end within the grace period");
     }
     // The calls that were answered last.
-    records.settle().await;
+    gateway.settle().await;
     Ok(())
 }
 

@@ -66,9 +66,7 @@ const VALID: &str = "names and labels are constants, and each is made once";
 
 impl PoolMetrics {
     pub(super) fn new(pool: &str) -> Self {
-        // `poolName` is the hosted service's word for it.
-        let labels = HashMap::from([("poolName".to_owned(), pool.to_owned())]);
-        let registry = Registry::new_custom(None, Some(labels)).expect(VALID);
+        let registry = registry_of(pool);
         let made = Maker(&registry);
         Self {
             allocation: made.histograms(
@@ -96,9 +94,9 @@ impl PoolMetrics {
                 .expect(VALID),
             ),
             gauges: Gauges {
-                executing: made.gauge("PoolExecutingPodCount", "Sessions that live."),
-                pending: made.gauge("PoolPendingPodCount", "Sandboxes that are being made ready."),
-                ready: made.gauge("PoolReadyPodCount", "Sandboxes that are ready for new sessions."),
+                executing: made.executing(),
+                pending: made.pending(),
+                ready: made.ready(),
                 running: made.gauge("sandpool_sessions_running", "Sessions in which code runs."),
                 waiting: made.gauge("sandpool_queue_depth", "Executions that wait for a session."),
                 memory: made.gauge(
@@ -175,6 +173,12 @@ impl PoolMetrics {
     }
 }
 
+fn registry_of(pool: &str) -> Registry {
+    // `poolName` is the hosted service's word for it.
+    let labels = HashMap::from([("poolName".to_owned(), pool.to_owned())]);
+    Registry::new_custom(None, Some(labels)).expect(VALID)
+}
+
 /// What a pool has counted since the gateway started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counts {
@@ -232,6 +236,19 @@ impl Maker<'_> {
         self.add(IntGauge::new(name, help).expect(VALID))
     }
 
+    // The hosted service's names, which pools of containers have too.
+    fn executing(&self) -> IntGauge {
+        self.gauge("PoolExecutingPodCount", "Sessions that live.")
+    }
+
+    fn pending(&self) -> IntGauge {
+        self.gauge("PoolPendingPodCount", "Sandboxes that are being made ready.")
+    }
+
+    fn ready(&self) -> IntGauge {
+        self.gauge("PoolReadyPodCount", "Sandboxes that are ready for new sessions.")
+    }
+
     fn histograms(&self, name: &str, help: &str, label: &str) -> HistogramVec {
         let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
         self.add(HistogramVec::new(options, &[label]).expect(VALID))
@@ -255,6 +272,16 @@ impl Exposition {
             Maker(&registry).gauge(name, help).set(whole(value));
         }
         self.0.extend(registry.gather());
+    }
+
+    /// What a pool of containers has now: of `census` the sessions, and what is ready and pending.
+    pub fn add_containers(&mut self, pool: &str, census: Census) {
+        let registry = registry_of(pool);
+        let made = Maker(&registry);
+        made.executing().set(whole(census.sessions as u64));
+        made.pending().set(whole(census.pending as u64));
+        made.ready().set(whole(census.ready as u64));
+        self.add_families(registry.gather());
     }
 
     /// The metrics of a pool; those of the same name are one family.

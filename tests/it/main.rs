@@ -17,6 +17,7 @@ mod clients;
 mod command_line;
 mod conformance;
 mod console;
+mod container_access;
 mod container_crash;
 mod container_pools;
 mod containers;
