@@ -16,6 +16,7 @@ mod session;
 mod standing;
 mod table;
 mod top;
+mod trust;
 
 use std::process::ExitCode;
 

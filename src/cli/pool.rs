@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::client::{self, GatewayAddress};
+use super::client::{self, GatewayAddress, Target};
 use super::{Done, health};
 
 #[derive(Debug, Subcommand)]
@@ -136,7 +136,7 @@ impl PoolCommand {
 }
 
 impl Place {
-    fn url(&self, pool: &str) -> String {
+    fn url(&self, pool: &str) -> Target {
         let (subscription, group) = (client::encode(&self.subscription), client::encode(&self.resource_group));
         let pool = client::encode(pool);
         self.gateway.url(&format!(

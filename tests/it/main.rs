@@ -15,6 +15,7 @@ mod archive;
 mod cells;
 mod clients;
 mod command_line;
+mod command_line_tls;
 mod conformance;
 mod console;
 mod container_access;
