@@ -30,6 +30,7 @@ struct Standing<'a> {
 struct Sessions {
     active: usize,
     running: usize,
+    longest_running_seconds: Option<f64>,
     /// Executions that wait for one.
     waiting: usize,
     ready: usize,
@@ -63,6 +64,7 @@ impl<'a> Standing<'a> {
             sessions: Sessions {
                 active: census.sessions,
                 running: census.running,
+                longest_running_seconds: census.longest_running.map(|time| time.as_secs_f64()),
                 waiting: census.waiting,
                 ready: census.ready,
                 pending: census.pending,

@@ -43,7 +43,14 @@ fn findings(pool: &Standing) -> Vec<Finding> {
     vec![
         finding(
             sessions.active < most,
-            format!("Sessions: {} of {most} active, {} of them running code.", sessions.active, sessions.running),
+            format!(
+                "Sessions: {} of {most} active, {} of them running code{}.",
+                sessions.active,
+                sessions.running,
+                sessions
+                    .longest_running_seconds
+                    .map_or_else(String::new, |longest| { format!(", the longest for {}", seconds(Some(longest))) })
+            ),
         ),
         finding(
             sessions.waiting == 0 || sessions.waiting < most,
@@ -86,7 +93,7 @@ mod tests {
     fn standing(change: impl FnOnce(&mut serde_json::Value)) -> Standing {
         let mut standing = serde_json::json!({
             "name": "python", "maxConcurrentSessions": 10, "executions": 5, "rejections": 0, "failedStarts": 0,
-            "sessions": {"active": 2, "running": 1, "waiting": 0, "ready": 3, "pending": 0, "overdue": 0,
+            "sessions": {"active": 2, "running": 1, "longestRunningSeconds": 61.5, "waiting": 0, "ready": 3, "pending": 0, "overdue": 0,
                 "memoryBytes": 1, "ended": 4, "broken": 0, "rolledBack": 0},
             "allocation": {"count": 5, "p50Seconds": 0.001, "p99Seconds": 0.005}
         });

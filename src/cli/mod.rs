@@ -9,6 +9,7 @@ mod history;
 mod images;
 mod interpreter;
 mod key;
+mod metrics;
 mod pool;
 mod records;
 mod serve;
@@ -50,6 +51,8 @@ enum Verb {
     Key(key::KeyCommand),
     /// How the pools of a gateway stand, live.
     Top(top::Top),
+    /// What a gateway counts and measures.
+    Metrics(metrics::Metrics),
     /// What sessions wrote, and what happened to sessions and pools.
     Logs(records::Logs),
     /// Who asked what of a gateway, and how it ended.
@@ -72,6 +75,7 @@ impl Command {
             Verb::Config(config) => config.run(),
             Verb::Key(key) => key.run(),
             Verb::Top(top) => top.run(),
+            Verb::Metrics(metrics) => metrics.run(),
             Verb::Logs(logs) => logs.run(),
             Verb::Audit(audit) => audit.run(),
             Verb::Usage(usage) => usage.run(),

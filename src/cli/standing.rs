@@ -19,6 +19,7 @@ pub(super) struct Standing {
 pub(super) struct Sessions {
     pub active: u64,
     pub running: u64,
+    pub longest_running_seconds: Option<f64>,
     pub waiting: u64,
     pub ready: u64,
     pub pending: u64,

@@ -20,6 +20,8 @@ pub struct Census {
     pub sessions: usize,
     /// Those in which code runs.
     pub running: usize,
+    /// How long the execution that runs longest has had its session.
+    pub longest_running: Option<Duration>,
     /// Executions that wait for a session.
     pub waiting: usize,
     /// Sandboxes that are ready for new sessions.

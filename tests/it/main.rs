@@ -38,6 +38,7 @@ mod isolation;
 mod javascript;
 mod limits;
 mod metrics;
+mod operator;
 mod packages;
 mod pools;
 mod process;

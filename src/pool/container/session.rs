@@ -110,6 +110,8 @@ impl Session {
             expires_at: OffsetDateTime::now_utc() + left,
             etag: format!("{:x}-{:x}", self.number, uses.count),
             state: if uses.under_way > 0 { SessionState::Running } else { SessionState::Idle },
+            // Requests come and go beside each other.
+            running_for: None,
         }
     }
 
