@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 pub use containers::ContainerSessionPool;
 pub use pools::{Control, Opener, PoolChangeError, PoolView};
@@ -24,6 +25,7 @@ use crate::execution::run::{self, Admitted};
 use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Status};
 use crate::files::Tree;
 use crate::interpreter::Packages;
+use crate::otlp::Exporter;
 use crate::pool::container::{ContainerPool, Standing};
 use crate::pool::{HistoryError, LeaseError, Pool, PoolName, PoolSpecification};
 use crate::pressure::Pressure;
@@ -52,6 +54,7 @@ struct Inner {
     container_backend: OnceLock<Arc<dyn ContainerBackend>>,
     access: Access,
     records: Records,
+    exporter: OnceLock<Exporter>,
     drain: Drain,
     pressure: Pressure,
 }
@@ -131,6 +134,7 @@ impl Gateway {
             container_backend: OnceLock::new(),
             access,
             records,
+            exporter: OnceLock::new(),
             drain,
             pressure: Pressure::default(),
         });
@@ -210,8 +214,25 @@ impl Gateway {
             metrics.add_containers(pool.specification().name.as_str(), census);
         }
         metrics.add("sandpool_records_lost_total", "Records that were dropped.", true, self.inner.records.lost());
+        if let Some(exporter) = self.inner.exporter.get() {
+            let help = "Spans that were dropped: the collector was away.";
+            metrics.add("sandpool_spans_lost_total", help, true, exporter.lost_spans());
+        }
+        metrics.add("process_resident_memory_bytes", "Resident memory of the gateway.", false, resident_bytes());
         metrics
     }
+
+    /// Telemetry is exported by `exporter`: what it loses is counted.
+    pub fn set_exporter(&self, exporter: Exporter) {
+        let _ = self.inner.exporter.set(exporter);
+    }
+}
+
+/// From Linux; 0 where it does not tell.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let resident = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    resident.unwrap_or(0) * 4096
 }
 
 fn save_limits(access: &Access) {
@@ -562,7 +583,8 @@ impl SessionPool {
         let under_way = self.drain.begin().ok_or(ExecutionError::Draining)?;
         let (pool, over) = (pool.clone(), self.drain.over().clone());
         // Made here, where the span of the call is the present one.
-        let span = tracing::debug_span!("execution", pool = self.name().as_str());
+        let pool_name = self.name().as_str();
+        let span = tracing::debug_span!("execution", pool = pool_name, outcome = Empty, cpu_seconds = Empty);
         Ok(self.pool.workers().spawn(async move {
             let _under_way = under_way;
             let until_over = stop.clone();

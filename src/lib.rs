@@ -23,11 +23,12 @@
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:
 //! `main -> cli -> api -> gateway -> pressure -> execution -> access -> pool -> session -> snapshot -> files -> sandbox -> egress -> interpreter`,
 //! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
-//! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database`, `wire` and `records` (which uses `database`)
-//! are leaves that anyone may use.
+//! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database`, `wire`, `records` (which uses `database`)
+//! and `otlp` (which exports what `telemetry` and `records` gather) are leaves that anyone may use.
 //! `wasmtime::` appears only under `sandbox/wasm/`, what runs containers only under `sandbox/container/`; `axum` and status
 //! codes only under `api/`; `reqwest::`, the guests' way out, only under `egress/` (and where the keys of token issuers are
-//! fetched, in `access/token/`); `rusqlite::` only in `database`, which hands its types on; `prometheus::` only under `records/`.
+//! fetched, in `access/token/`, and telemetry is sent away, in `otlp/`); `rusqlite::` only in `database`, which hands its types on;
+//! `prometheus::` only under `records/`, and in `otlp/metrics.rs`, which says the same in `opentelemetry_proto::`, used only there.
 
 pub mod access;
 pub mod api;
@@ -39,6 +40,7 @@ pub mod execution;
 pub mod files;
 pub mod gateway;
 pub mod interpreter;
+pub mod otlp;
 pub mod pool;
 pub mod pressure;
 pub mod records;

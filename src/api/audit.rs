@@ -105,6 +105,11 @@ impl Seen {
         self.operation
     }
 
+    /// The pool that it is asked of, if it exists.
+    pub(super) fn pool(&self) -> Option<&str> {
+        self.pool.as_deref()
+    }
+
     pub(super) fn answered(self, gateway: &Gateway, caller: &Arc<str>, response: &Response<Body>) {
         let status = response.status();
         let code = response.headers().get(&ERROR_CODE).and_then(|code| code.to_str().ok());

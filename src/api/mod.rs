@@ -58,8 +58,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Response, StatusCode};
-use tracing::Instrument as _;
+use axum::http::{HeaderValue, Method, Response, StatusCode};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use account::Account;
 use call::{Answer, Call};
@@ -72,6 +73,7 @@ use route::{NoRoute, Operation, PoolPath, Route};
 
 use crate::access::Permission;
 use crate::gateway::{ContainerSessionPool, Gateway};
+use crate::otlp::TraceParent;
 use crate::pool::PoolName;
 
 /// What every request shares.
@@ -97,7 +99,7 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
         None => audit::Seen::of(&api.gateway, &route, &parts),
     };
     let operation = seen.as_ref().map_or("Probe", audit::Seen::operation);
-    let span = tracing::debug_span!("request", operation);
+    let span = span(&parts, operation, seen.as_ref().and_then(audit::Seen::pool));
     let mut account = Account::default();
     let dispatched =
         dispatch(&api, &parts, route, containers, &mut payload, &mut account).instrument(span.clone()).await;
@@ -107,6 +109,7 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
         seen.answered(&api.gateway, &account.caller(), &response);
     }
     payload.linger();
+    span.record("status", response.status().as_u16());
     // No path and no query: they hold identifiers and file names. A method may be any word of the caller's.
     tracing::debug!(status = response.status().as_u16(), elapsed = ?began.elapsed(), "answered");
     response
@@ -117,6 +120,16 @@ fn containers<'a>(gateway: &Gateway, parts: &'a Parts) -> Option<(ContainerSessi
     let at = route::pool_path(parts.uri.path())?;
     let pool = gateway.container_pool(&PoolName::new(&at.pool).ok()?)?;
     Some((pool, at))
+}
+
+/// The span of a call; it goes on the caller's trace, where it sent one.
+fn span(parts: &Parts, operation: &str, pool: Option<&str>) -> Span {
+    // A method may be any word of the caller's; the route table knows these.
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    let method = known.iter().find(|known| **known == parts.method).map_or("_OTHER", Method::as_str);
+    let sent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let parent = sent.and_then(TraceParent::parse).map(tracing::field::display);
+    tracing::debug_span!("request", method, operation, pool, parent, status = Empty)
 }
 
 /// Every route's handler.

@@ -107,16 +107,7 @@ pub(super) fn pool(pool: &SessionPool) -> Answer {
 
 /// `GET /metrics`.
 pub(super) fn metrics(gateway: &Gateway) -> Answer {
-    let mut metrics = gateway.metrics();
-    metrics.add("process_resident_memory_bytes", "Resident memory of the gateway.", false, resident_bytes());
-    let mut response = Response::new(Body::from(metrics.text()));
+    let mut response = Response::new(Body::from(gateway.metrics().text()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Exposition::MEDIA_TYPE));
     Ok(response)
-}
-
-/// From Linux; 0 where it does not tell.
-fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    let resident = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-    resident.unwrap_or(0) * 4096
 }

@@ -16,6 +16,7 @@ use crate::config::Settings;
 use crate::files::BlobStore;
 use crate::gateway::{Control, Gateway, Opener};
 use crate::interpreter::Cache;
+use crate::otlp::{self, Exporter};
 use crate::pool::PoolStore;
 use crate::records::Records;
 use crate::sandbox::wasm::Workers;
@@ -40,7 +41,8 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> Done {
         let settings = self.settings()?;
-        telemetry::start(&settings.log, settings.log_format);
+        let exporter = Exporter::new(settings.otlp());
+        telemetry::start(&settings.log, settings.log_format, exporter.as_ref());
         let access = Access::start(settings.access(), &settings.data_dir)?;
         settings.check_exposure(access.is_open())?;
         let tls = settings.tls.as_ref().map(Secrets::read).transpose()?;
@@ -52,7 +54,7 @@ impl Serve {
         let opened = images::open_pools(&settings, &blobs, &workers, &records)
             .map_err(|error| error as Box<dyn std::error::Error>)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
-        runtime.block_on(serve(settings, Parts { access, tls, opened, control, records }))?;
+        runtime.block_on(serve(settings, Parts { access, tls, opened, control, records, exporter }))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -80,10 +82,11 @@ struct Parts {
     opened: Opened,
     control: Control,
     records: Records,
+    exporter: Option<Exporter>,
 }
 
 async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::error::Error>> {
-    let Parts { access, tls, opened, control, records } = parts;
+    let Parts { access, tls, opened, control, records, exporter } = parts;
     let listener = tokio::net::TcpListener::bind(settings.listen).await?;
     let door = match tls {
         Some(tls) => Door::secured(listener, tls),
@@ -93,6 +96,7 @@ async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::erro
     // Opening the pools that were made runs a runtime of its own.
     let gateway = tokio::task::spawn_blocking(move || Gateway::with_control(pools, access, records, control)).await??;
     containers::open(&settings, &gateway).await?;
+    let exporting = exporter.map(|exporter| export(&gateway, exporter)).transpose()?;
     let signalled = shutdown::signalled()?;
     let told = (settings.session_memory_bytes > 0).then_some(settings.session_memory_bytes);
     if let Some(bytes) = told.or_else(pressure::default_limit_bytes) {
@@ -114,7 +118,16 @@ async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::erro
     }
     // The calls that were answered last.
     gateway.settle().await;
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
+    }
     Ok(())
+}
+
+fn export(gateway: &Gateway, exporter: Exporter) -> Result<otlp::Running, otlp::OtlpError> {
+    gateway.set_exporter(exporter.clone());
+    let told = gateway.clone();
+    exporter.start(move || told.metrics(), gateway.records().clone())
 }
 
 /// Progress goes to stderr: stdout has the one line that scripts wait for.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::Pseudonym;
+use super::{Pseudonym, Table};
 
 /// How much somebody should care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,12 +116,44 @@ pub(super) struct At {
 /// A row to be, or some of them.
 #[derive(Debug)]
 pub(super) enum Record {
-    Console { at: At, session: Pseudonym, execution: String, lines: Vec<Line> },
-    Lifecycle { at: At, session: Pseudonym, level: Level, operation: &'static str, log: String },
-    Pool { at: At, level: Level, operation: &'static str, log: String },
+    Console {
+        at: At,
+        session: Pseudonym,
+        execution: String,
+        lines: Vec<Line>,
+    },
+    Lifecycle {
+        at: At,
+        session: Pseudonym,
+        level: Level,
+        operation: &'static str,
+        log: String,
+    },
+    Pool {
+        at: At,
+        level: Level,
+        operation: &'static str,
+        log: String,
+    },
     Audit(Audit),
-    Execution { at: At, tags: Arc<str>, session: Pseudonym, used: Consumed },
-    Session { at: At, tags: Arc<str>, session: Pseudonym, allocated: Duration, idle: Duration },
+    Execution {
+        at: At,
+        tags: Arc<str>,
+        session: Pseudonym,
+        used: Consumed,
+    },
+    Session {
+        at: At,
+        tags: Arc<str>,
+        session: Pseudonym,
+        allocated: Duration,
+        idle: Duration,
+    },
+    /// The rows of a table up to this one were exported.
+    HandedOn {
+        table: Table,
+        last: i64,
+    },
 }
 
 impl Record {
@@ -130,7 +162,7 @@ impl Record {
         match self {
             Self::Console { lines, .. } => lines.iter().map(|line| line.text.len() as u64).sum(),
             Self::Lifecycle { log, .. } | Self::Pool { log, .. } => log.len() as u64,
-            Self::Audit(_) | Self::Execution { .. } | Self::Session { .. } => 0,
+            Self::Audit(_) | Self::Execution { .. } | Self::Session { .. } | Self::HandedOn { .. } => 0,
         }
     }
 }

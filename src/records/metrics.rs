@@ -296,6 +296,11 @@ impl Exposition {
         }
     }
 
+    /// As they are.
+    pub fn families(&self) -> &[MetricFamily] {
+        &self.0
+    }
+
     /// In Prometheus' text format.
     pub fn text(&self) -> String {
         TextEncoder::new().encode_to_string(&self.0).expect("each family has a name and a metric")

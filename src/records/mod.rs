@@ -18,6 +18,7 @@
 //! same for the same identifier, whose key stays in the data directory.
 
 mod event;
+mod export;
 mod metrics;
 mod pool;
 mod pseudonym;
@@ -36,6 +37,7 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use event::{Audit, Consumed, Ended, Level, Line, Made, Stream};
+pub use export::Fresh;
 pub use metrics::{Census, Counts, Exposition};
 pub use pool::PoolRecords;
 pub use pseudonym::Pseudonym;

@@ -39,6 +39,7 @@ mod javascript;
 mod limits;
 mod metrics;
 mod operator;
+mod otlp;
 mod packages;
 mod pools;
 mod process;

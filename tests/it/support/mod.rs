@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod browser;
+pub mod collector;
 pub mod container_pools;
 pub mod containers;
 pub mod gateway;
