@@ -3,8 +3,7 @@
 mod containers;
 mod pools;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -13,7 +12,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-pub use containers::ContainerSessionPool;
+pub use containers::{ContainerSessionPool, Containers, Rollout, TemplateStanding};
 pub use pools::{Control, Opener, PoolChangeError, PoolView};
 
 use crate::access::Access;
@@ -28,7 +27,6 @@ use crate::pool::container::ContainerPool;
 use crate::pool::{HistoryError, LeaseError, Pool, PoolName, PoolSpecification};
 use crate::pressure::Pressure;
 use crate::records::{Census, Counts, Exposition, PoolRecords, Records};
-use crate::sandbox::container::ContainerBackend;
 use crate::sandbox::{Event, Output, SandboxError};
 use crate::session::{Files, Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
@@ -48,8 +46,6 @@ pub struct Gateway {
 
 struct Inner {
     pools: Pools,
-    container_pools: RwLock<BTreeMap<PoolName, Arc<ContainerPool>>>,
-    container_backend: OnceLock<Arc<dyn ContainerBackend>>,
     access: Access,
     records: Records,
     drain: Drain,
@@ -105,7 +101,7 @@ pub struct SessionPool {
 impl Gateway {
     /// Puts the parts together. To be called on the API's runtime: the reaper is started there.
     pub fn new(pools: Vec<Arc<Pool>>, access: Access, records: Records) -> Self {
-        Self::with(Pools::new(pools, None, Drain::default()), access, records)
+        Self::with(Pools::new(pools, Vec::new(), None, records.clone()), access, records)
     }
 
     /// The same, and pools can be made: those that were are opened again. Blocks.
@@ -114,26 +110,19 @@ impl Gateway {
     /// When the pools that were made cannot be read.
     pub fn with_control(
         pools: Vec<Arc<Pool>>,
+        containers: Vec<Arc<ContainerPool>>,
         access: Access,
         records: Records,
         control: Control,
     ) -> Result<Self, DatabaseError> {
-        let pools = Pools::new(pools, Some(control), Drain::default());
+        let pools = Pools::new(pools, containers, Some(control), records.clone());
         pools.reopen()?;
         Ok(Self::with(pools, access, records))
     }
 
     fn with(pools: Pools, access: Access, records: Records) -> Self {
         let drain = pools.drain().clone();
-        let inner = Arc::new(Inner {
-            pools,
-            container_pools: RwLock::default(),
-            container_backend: OnceLock::new(),
-            access,
-            records,
-            drain,
-            pressure: Pressure::default(),
-        });
+        let inner = Arc::new(Inner { pools, access, records, drain, pressure: Pressure::default() });
         tokio::spawn(reap(Arc::downgrade(&inner)));
         Self { inner }
     }
@@ -164,17 +153,18 @@ impl Gateway {
     /// Refuses new executions, lets those under way finish within `grace`, interrupts the rest, and ends all sessions.
     pub async fn drain(&self, grace: Duration) {
         self.inner.drain.drain(grace).await;
-        for session_pool in self.inner.pools.all() {
-            session_pool.close().await;
-        }
-        let pools = self.container_pools();
-        futures_util::future::join_all(pools.iter().map(|pool| pool.close())).await;
+        self.inner.pools.close().await;
         self.inner.records.settle().await;
     }
 
     /// All pools, by name.
     pub fn pools(&self) -> Vec<SessionPool> {
         self.inner.pools.all()
+    }
+
+    /// Where what happens in the pool of this name is written down.
+    pub fn records_of(&self, pool: &PoolName) -> Option<PoolRecords> {
+        self.inner.pools.records_of(pool)
     }
 
     /// What happened.
@@ -186,6 +176,9 @@ impl Gateway {
     pub fn metrics(&self) -> Exposition {
         let mut metrics = Exposition::default();
         for session_pool in self.pools() {
+            session_pool.records().expose(session_pool.census(), &mut metrics);
+        }
+        for session_pool in self.container_pools() {
             session_pool.records().expose(session_pool.census(), &mut metrics);
         }
         metrics.add("sandpool_records_lost_total", "Records that were dropped.", true, self.inner.records.lost());
@@ -202,10 +195,10 @@ async fn reap(gateway: std::sync::Weak<Inner>) {
             session_pool.generations().for_each(|pool| pool.reap());
             session_pool.registry.reap(Instant::now());
         }
-        let containers: Vec<_> =
-            gateway.container_pools.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        containers.iter().for_each(|pool| pool.reap());
-        gateway.pools.forget_empty_generations();
+        for session_pool in gateway.pools.all_containers() {
+            session_pool.generations().for_each(|pool| pool.reap());
+        }
+        gateway.pools.move_generations();
         let pools: Vec<_> =
             gateway.pools.all().iter().flat_map(|pool| pool.generations().cloned().collect::<Vec<_>>()).collect();
         gateway.pressure.relieve(pools.iter()).await;

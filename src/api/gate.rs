@@ -57,8 +57,7 @@ pub(super) fn container_pool(
         [".management", "console"] => Permission::Inspect,
         _ => Permission::Execute,
     };
-    let name = &pool.pool().specification().name;
-    if caller.may(permission, Some(name)) { Ok(Some(pool)) } else { Err(Failure::Forbidden { pool: true }) }
+    if caller.may(permission, Some(pool.name())) { Ok(Some(pool)) } else { Err(Failure::Forbidden { pool: true }) }
 }
 
 /// For what shows all pools at once.

@@ -130,7 +130,7 @@ async fn dispatch(
     if let Some(at) = route::pool_path(parts.uri.path())
         && let Some(pool) = gate::container_pool(gateway, &caller, &at)?
     {
-        return forward::answer(&pool, &at, parts, payload).await;
+        return forward::answer(gateway, pool, &at, parts, payload).await;
     }
     let (pool, prefix, operation) = match route {
         Err(NoRoute::Path) => return Err(Failure::NoRoute),

@@ -9,12 +9,14 @@ mod history;
 mod images;
 mod interpreter;
 mod key;
+mod later;
 mod pool;
 mod records;
 mod serve;
 mod session;
 mod standing;
 mod table;
+mod template;
 mod top;
 
 use std::process::ExitCode;

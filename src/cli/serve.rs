@@ -10,12 +10,12 @@ use clap::Args;
 use super::Done;
 use super::containers;
 use super::images::{self, Opened};
+use super::later::{Later, Snapshots};
 use crate::access::Access;
 use crate::api::serve::{Connections, Door, Secrets};
 use crate::config::Settings;
 use crate::files::BlobStore;
-use crate::gateway::{Control, Gateway, Opener};
-use crate::interpreter::Cache;
+use crate::gateway::{Control, Gateway};
 use crate::pool::PoolStore;
 use crate::records::Records;
 use crate::sandbox::wasm::Workers;
@@ -47,12 +47,13 @@ impl Serve {
         let blobs = BlobStore::new(settings.data_dir.join("blobs"), BlobStore::DEFAULT_THRESHOLD_BYTES);
         let workers = Workers::start(settings.guest_threads())?;
         let records = Records::open(&settings.data_dir, &settings.records)?;
-        let opener = opener(&settings, &blobs, &workers, &records);
-        let control = Control { store: PoolStore::open(&settings.data_dir)?, opener };
-        let opened = images::open_pools(&settings, &blobs, &workers, &records)
+        let store = PoolStore::open(&settings.data_dir)?;
+        let snapshots = Snapshots::new(&settings);
+        let opened = images::open_pools(&settings, &snapshots, &blobs, &workers, &records)
             .map_err(|error| error as Box<dyn std::error::Error>)?;
+        let opener = Later::new(&settings, snapshots, blobs, workers, records.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
-        runtime.block_on(serve(settings, Parts { access, tls, opened, control, records }))?;
+        runtime.block_on(serve(settings, Parts { access, tls, opened, store, opener, records }))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -66,33 +67,30 @@ impl Serve {
     }
 }
 
-/// What opens pools that are made while the gateway serves.
-fn opener(settings: &Settings, blobs: &BlobStore, workers: &Workers, records: &Records) -> Opener {
-    let (cache, records) = (Cache::new(settings.cache_dir.clone()), records.clone());
-    let (blobs, workers) = (blobs.clone(), workers.clone());
-    Box::new(move |specification| images::open_later(&cache, specification, &blobs, &workers, &records))
-}
-
 /// What a gateway is put together from.
 struct Parts {
     access: Access,
     tls: Option<Secrets>,
     opened: Opened,
-    control: Control,
+    store: PoolStore,
+    opener: Later,
     records: Records,
 }
 
 async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::error::Error>> {
-    let Parts { access, tls, opened, control, records } = parts;
+    let Parts { access, tls, opened, store, opener, records } = parts;
     let listener = tokio::net::TcpListener::bind(settings.listen).await?;
     let door = match tls {
         Some(tls) => Door::secured(listener, tls),
         None => listener.into(),
     };
+    let containers = containers::open(&settings).await?;
+    let container_pools = containers::pools(&settings, containers.as_ref(), &records);
     let (pools, kept) = (opened.pools.clone(), records.clone());
+    let control = Control { store, opener: Box::new(opener), containers };
+    let open = move || Gateway::with_control(pools, container_pools, access, kept, control);
     // Opening the pools that were made runs a runtime of its own.
-    let gateway = tokio::task::spawn_blocking(move || Gateway::with_control(pools, access, kept, control)).await??;
-    containers::open(&settings, &gateway).await?;
+    let gateway = tokio::task::spawn_blocking(open).await??;
     let signalled = shutdown::signalled()?;
     let told = (settings.session_memory_bytes > 0).then_some(settings.session_memory_bytes);
     if let Some(bytes) = told.or_else(pressure::default_limit_bytes) {

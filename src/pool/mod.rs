@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use history::HistoryError;
 pub use keeping::{FindImage, Keeping};
 pub use name::{InvalidPoolName, PoolName};
-pub use resource::{PoolResource, PoolStore};
+pub use resource::{PoolResource, PoolStore, Template};
 pub use specification::{InvalidSpecification, OnCooldown, PoolLimits, PoolSpecification, Retention, SnapshotPolicy};
 
 use crate::egress::Egress;
@@ -110,9 +110,22 @@ impl Pool {
         records: &Records,
         keeping: Keeping,
     ) -> Result<Arc<Self>, StoreError> {
-        let pool = Self::with(specification, image, packages, blobs, workers, records, Some(keeping));
+        let pool = Self::open_beside(specification, image, packages, blobs, workers, records, keeping);
         pool.take_in()?;
         Ok(pool)
+    }
+
+    /// The same beside an older pool of its name, whose sessions those are that are there.
+    pub fn open_beside(
+        specification: PoolSpecification,
+        image: Arc<Image>,
+        packages: Arc<Packages>,
+        blobs: BlobStore,
+        workers: Workers,
+        records: &Records,
+        keeping: Keeping,
+    ) -> Arc<Self> {
+        Self::with(specification, image, packages, blobs, workers, records, Some(keeping))
     }
 
     fn with(
@@ -308,6 +321,16 @@ impl Pool {
         };
         let log = format!("closed, and {} sessions with it", sessions.len());
         self.records.event(Level::Informational, "PoolClosed", log);
+        self.drop_elsewhere(sessions);
+    }
+
+    /// Ends all sessions for good: none survives.
+    pub fn discard(&self) {
+        self.supply().ready.close();
+        self.directory.retire();
+        let sessions = self.directory.end_all();
+        let log = format!("deleted, and {} sessions with it", sessions.len());
+        self.records.event(Level::Informational, "PoolDeleted", log);
         self.drop_elsewhere(sessions);
     }
 

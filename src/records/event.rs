@@ -67,6 +67,8 @@ pub enum Made {
     Ready,
     /// Its sandbox is made when its first execution needs it.
     OnDemand,
+    /// It had to wait for its sandbox.
+    Awaited,
     /// It goes on from another session.
     Forked,
 }
@@ -80,6 +82,12 @@ pub enum Ended {
     Stopped,
     /// Its guest broke and there was nothing to roll back to, or an execution was cut off.
     Broken,
+    /// It lived as long as it may.
+    Aged,
+    /// Its container ended by itself.
+    Exited,
+    /// Its container failed its liveness probe.
+    Unhealthy,
     /// Its pool closed.
     Closed,
 }
@@ -140,6 +148,7 @@ impl Made {
         match self {
             Self::Ready => "ready",
             Self::OnDemand => "on-demand",
+            Self::Awaited => "awaited",
             Self::Forked => "forked",
         }
     }
@@ -148,6 +157,7 @@ impl Made {
         match self {
             Self::Ready => "made, on a ready sandbox",
             Self::OnDemand => "made; its sandbox follows with the first execution",
+            Self::Awaited => "made, once a sandbox was ready for it",
             Self::Forked => "made as a fork of another session",
         }
     }
@@ -159,6 +169,9 @@ impl Ended {
             Self::Expired => "expired",
             Self::Stopped => "stopped",
             Self::Broken => "broken",
+            Self::Aged => "aged",
+            Self::Exited => "exited",
+            Self::Unhealthy => "unhealthy",
             Self::Closed => "closed",
         }
     }
@@ -170,14 +183,17 @@ impl Ended {
             Self::Broken => {
                 "ended: its guest broke, or its execution was cut off, and there was nothing to roll back to"
             }
+            Self::Aged => "ended: it had lived as long as it may",
+            Self::Exited => "ended: its container ended",
+            Self::Unhealthy => "ended: its container failed its liveness probe",
             Self::Closed => "ended: its pool closed",
         }
     }
 
     pub(super) fn level(self) -> Level {
         match self {
-            Self::Expired | Self::Stopped | Self::Closed => Level::Informational,
-            Self::Broken => Level::Warning,
+            Self::Expired | Self::Stopped | Self::Aged | Self::Exited | Self::Closed => Level::Informational,
+            Self::Broken | Self::Unhealthy => Level::Warning,
         }
     }
 }

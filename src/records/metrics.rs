@@ -152,7 +152,10 @@ impl PoolMetrics {
         Counts {
             made: sum(&self.made),
             ended: sum(&self.ended),
-            broken: self.ended.with_label_values(&[Ended::Broken.as_str()]).get(),
+            broken: [Ended::Broken, Ended::Unhealthy]
+                .map(|why| self.ended.with_label_values(&[why.as_str()]).get())
+                .into_iter()
+                .sum(),
             rolled_back: self.rolled_back.get(),
             failed_starts: self.failed_starts.get(),
             rejections: sum(&self.rejections),

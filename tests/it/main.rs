@@ -19,6 +19,7 @@ mod conformance;
 mod console;
 mod container_crash;
 mod container_pools;
+mod container_resources;
 mod containers;
 mod durable;
 mod egress;

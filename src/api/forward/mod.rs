@@ -31,7 +31,7 @@ use super::error::Failure;
 use super::payload::Payload;
 use super::query::Query;
 use super::route::PoolPath;
-use crate::gateway::ContainerSessionPool;
+use crate::gateway::{ContainerSessionPool, Gateway};
 use crate::pool::container::{Lease, NoSession};
 use crate::sandbox::container::Io;
 
@@ -40,13 +40,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Answers one request to a pool of containers.
 pub(super) async fn answer(
-    pool: &ContainerSessionPool,
+    gateway: &Gateway,
+    mut pool: ContainerSessionPool,
     at: &PoolPath<'_>,
     parts: &Parts,
     payload: &mut Payload,
 ) -> Answer {
     let query = Query::new(parts.uri.query());
-    if let Some(answered) = manage::answer(pool, at, parts, query) {
+    if let Some(answered) = manage::answer(&pool, at, parts, query) {
         return answered;
     }
     // A tunnel to anywhere; and what comes back is no HTTP.
@@ -56,10 +57,17 @@ pub(super) async fn answer(
     let identifier = query.identifier()?.ok_or(Failure::IdentifierMissing)?;
     loop {
         let under_way = pool.begin().ok_or(NoSession::Closed)?;
-        let lease = pool.pool().lease(&identifier).await?;
+        let home = pool.holding(&identifier).clone();
+        let lease = match home.lease(&identifier).await {
+            Err(NoSession::Retired) => {
+                pool = gateway.container_pool(pool.name()).ok_or(Failure::NoPool)?;
+                continue;
+            }
+            lease => lease?,
+        };
         let hold = Hold { lease, _under_way: under_way, over: pool.over().clone() };
         // One connection a request: made in some ten microseconds, and nothing of one request is left for the next.
-        let connected = hold.lease.instance().container().connect(pool.pool().specification().target_port).await;
+        let connected = hold.lease.instance().container().connect(home.specification().target_port).await;
         let error = match connected {
             Ok(stream) => return send(stream, hold, at, parts, payload).await,
             Err(error) => error,

@@ -51,7 +51,7 @@ impl PoolGateway {
         );
         let specification: ContainerPoolSpecification = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(specification.problems(), []);
-        let pool = ContainerPool::open(specification, backend.backend.clone());
+        let pool = ContainerPool::open(specification, backend.backend.clone(), &Records::off());
         let gateway = Gateway::new(Vec::new(), Access::open(), Records::off());
         gateway.add_container_pool(pool.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

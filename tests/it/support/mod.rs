@@ -7,5 +7,7 @@ pub mod gateway;
 pub mod guests;
 pub mod http;
 pub mod images;
+pub mod managed;
 pub mod python;
+pub mod registry;
 pub mod server;
