@@ -100,7 +100,7 @@ struct Settings {
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = pair)]
     tags: Vec<(String, String)>,
     #[command(flatten)]
-    container: ContainerSettings,
+    container: Box<ContainerSettings>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

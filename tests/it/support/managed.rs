@@ -52,12 +52,17 @@ impl Managed {
 
     /// The same with other images allowed, as `allowed_images` says it.
     pub async fn with(backend: Backend, allowed: Value) -> Self {
+        Self::on(backend, allowed, true).await
+    }
+
+    async fn on(backend: Backend, allowed: Value, runs_containers: bool) -> Self {
         let folder = backend.folder.path().join("data");
         let store = PoolStore::open(&folder).unwrap();
         let records = Records::open(&folder, &RecordsSettings::default()).unwrap();
         let allowed_images = serde_json::from_value(allowed.clone()).unwrap();
         let containers = Containers { backend: backend.backend.clone(), allowed_images };
-        let control = Control { store, opener: Box::new(Nothing), containers: Some(containers) };
+        let containers = runs_containers.then_some(containers);
+        let control = Control { store, opener: Box::new(Nothing), containers };
         let gateway = Gateway::with_control(Vec::new(), Vec::new(), Access::open(), records, control).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -73,10 +78,24 @@ impl Managed {
 
     /// Another gateway on the same data.
     pub async fn restarted(self) -> Self {
+        self.again(true).await
+    }
+
+    /// The same, whose operator does not want containers any more.
+    pub async fn without_containers(self) -> Self {
+        self.again(false).await
+    }
+
+    async fn again(self, runs_containers: bool) -> Self {
         self.gateway.drain(Duration::from_secs(1)).await;
         let Self { gateway, backend, allowed, .. } = self;
         drop(gateway);
-        Self::with(backend, allowed).await
+        Self::on(backend, allowed, runs_containers).await
+    }
+
+    /// The pools as they are kept.
+    pub fn store(&self) -> PoolStore {
+        PoolStore::open(&self.folder().join("data")).unwrap()
     }
 
     /// Drains it, and looks that nothing is left.
