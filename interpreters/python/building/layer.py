@@ -13,6 +13,8 @@ SITE = f"{STDLIB}/site-packages"
 LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__", "__phello__",
             "venv", "idle_test"}
 LEFT_OUT_FILES = {"turtle.py", "antigravity.py"}
+# The same of wheels: tests, and what only a notebook's server reads.
+LEFT_OUT_OF_WHEELS = {"tests", "labextension", "widgetbundle.js"}
 
 
 def tree(build, folder, guest, cpython, library, native, names, wheels, manifest, packages=(), warmups=(), own=None,
@@ -58,13 +60,13 @@ def _stdlib(source, library, target):
 
 
 def unpack_wheel(wheel, site):
-    """What pip would install of a pure wheel, without scripts and tests."""
+    """What pip would install of a pure wheel, without scripts and what is left out."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             parts = name.split("/")
             if name.endswith("/") or parts[0].endswith(".data") or parts[-1].endswith(".exe"):
                 continue
-            if "tests" in parts[:-1]:
+            if LEFT_OUT_OF_WHEELS.intersection(parts):
                 continue
             archive.extract(name, site)
     for metadata in site.glob("*.dist-info"):
