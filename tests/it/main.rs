@@ -22,6 +22,7 @@ mod container_pools;
 mod containers;
 mod durable;
 mod egress;
+mod egress_javascript;
 mod egress_libraries;
 mod egress_tls;
 mod files;
