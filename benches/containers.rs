@@ -113,7 +113,7 @@ async fn pool(backend: Arc<OciBackend>, layout: &str) {
         "name = 'app'\nimage = '{layout}'\ntarget_port = 8080\nready_session_instances = 4\nmax_concurrent_sessions = 100\n\
          resources = {{ cpu = 2.0, memory_mebibytes = 128 }}\ntermination_grace_seconds = 0"
     );
-    let pool = ContainerPool::open(toml::from_str(&text).unwrap(), backend);
+    let pool = ContainerPool::open(toml::from_str(&text).unwrap(), backend, &Records::off());
     let gateway = Gateway::new(Vec::new(), Access::open(), Records::off());
     gateway.add_container_pool(pool.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

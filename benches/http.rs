@@ -1,10 +1,11 @@
 //! What a caller gets over HTTP: `cargo bench --bench http`. A load generator against the real binary on loopback.
-//! `cargo bench --bench http -- access` measures what keys and limits add to a warm execution.
+//! `cargo bench --bench http -- access` measures what keys and limits add to a warm execution, `-- tracing` what the export of
+//! traces adds.
 //!
 //! Each figure comes from a fixed number of requests, so that it ends by itself. The generator shares the machine with
 //! the gateway, so throughput is what both together reach.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -24,6 +25,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     if std::env::args().any(|argument| argument == "access") {
         return runtime.block_on(access());
+    }
+    if std::env::args().any(|argument| argument == "tracing") {
+        return runtime.block_on(tracing());
     }
     runtime.block_on(measure());
 }
@@ -104,8 +108,7 @@ async fn scrape(client: &mut Client, what: &str) {
     row(what, times);
 }
 
-/// A warm execution at an open gateway, and at one that asks for a key of its database and has every limit. In turns, so
-/// that other work on the machine meets both.
+/// A warm execution at an open gateway, and at one that asks for a key of its database and has every limit.
 async fn access() {
     const LIMITS: &str = "[limits.key]
 requests_per_second = 1000000
@@ -122,7 +125,70 @@ concurrent_executions = 100
     let key = guarded.make_key();
     let mut clients = [Client::connect(open.address).await, Client::connect(guarded.address).await];
     clients[1].key = Some(key);
-    let mut times = [Vec::new(), Vec::new()];
+    let [open, guarded] = by_turns(clients).await;
+    println!("| what | p50 | p95 | p99 | max |\n|---|---|---|---|---|");
+    row("warm, open gateway", open);
+    row("warm, with a key and limits", guarded);
+}
+
+/// A warm execution at a gateway that exports nothing, at one that exports traces, and at one that exports all, to a collector
+/// on the same machine.
+async fn tracing() {
+    let collector = collector();
+    let traces = format!("[otlp]\nendpoint = 'http://{collector}'\nmetrics = false\nlogs = []\n");
+    let all = format!("[otlp]\nendpoint = 'http://{collector}'\ninterval_seconds = 1\n");
+    let gateways = [Gateway::start(), Gateway::configured(&traces), Gateway::configured(&all)];
+    let [silent, traced, telling] = &gateways;
+    let clients = [
+        Client::connect(silent.address).await,
+        Client::connect(traced.address).await,
+        Client::connect(telling.address).await,
+    ];
+    let [silent, traced, telling] = by_turns(clients).await;
+    println!("| what | p50 | p95 | p99 | max |\n|---|---|---|---|---|");
+    row("warm, nothing exported", silent);
+    row("warm, traces exported", traced);
+    row("warm, traces, metrics and records exported", telling);
+}
+
+/// A collector that takes everything, on threads of its own.
+fn collector() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || take_messages(stream));
+        }
+    });
+    address
+}
+
+/// Until the other side closes.
+fn take_messages(stream: std::net::TcpStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut stream = stream;
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            if let Some(told) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = told.trim().parse().unwrap_or(0);
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+    }
+}
+
+/// Times of warm executions, one of each client after the other, so that other work on the machine meets all of them.
+async fn by_turns<const N: usize>(mut clients: [Client; N]) -> [Vec<Duration>; N] {
+    let mut times = [const { Vec::new() }; N];
     for round in 0..6000 {
         for (client, times) in clients.iter_mut().zip(&mut times) {
             let started = Instant::now();
@@ -133,10 +199,7 @@ concurrent_executions = 100
             }
         }
     }
-    let [open, guarded] = times;
-    println!("| what | p50 | p95 | p99 | max |\n|---|---|---|---|---|");
-    row("warm, open gateway", open);
-    row("warm, with a key and limits", guarded);
+    times
 }
 
 /// Lets the ready sandboxes be refilled.

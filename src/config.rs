@@ -3,7 +3,7 @@
 //! A setting comes from the command line, else from the file, else from its default. A bad value stops the start
 //! before any port is bound, and all bad values are named at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use crate::access::AccessSettings;
 use crate::access::limits::LimitSettings;
 use crate::access::token::{IdentitySettings, IssuerSettings};
 use crate::api::serve::TlsSettings;
+use crate::otlp::OtlpSettings;
 use crate::pool::container::ContainerPoolSpecification;
 use crate::pool::{PoolName, PoolSpecification};
 use crate::records::RecordsSettings;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// What is kept of what happens.
     pub records: RecordsSettings,
+    /// Where telemetry is exported to; see [`Settings::otlp`].
+    pub otlp: OtlpSettings,
     /// One table a pool; none: a pool called `python`.
     #[serde(rename = "pool")]
     pub pools: Vec<PoolSpecification>,
@@ -91,6 +94,7 @@ impl Default for Settings {
             log: env::var("SANDPOOL_LOG").unwrap_or_else(|_| "info".into()),
             log_format: LogFormat::Text,
             records: RecordsSettings::default(),
+            otlp: OtlpSettings::default(),
             pools: vec![PoolSpecification::named(PoolName::new("python").expect("it is a name"))],
             container_pools: Vec::new(),
             containers: None,
@@ -141,6 +145,7 @@ impl Settings {
         let all = self.pools.iter().map(|pool| &pool.name).chain(self.container_pools.iter().map(|pool| &pool.name));
         wrong.extend(all.filter(|name| !names.insert(*name)).map(|name| format!("pool {name}: the name is taken")));
         wrong.extend(self.records.problems());
+        wrong.extend(self.otlp().problems());
         if self.pools.is_empty() && self.container_pools.is_empty() {
             wrong.push("pool: there is none".into());
         }
@@ -183,6 +188,20 @@ impl Settings {
         self.snapshot_key.clone().unwrap_or_else(|| self.data_dir.join("snapshot.key"))
     }
 
+    /// Where telemetry is exported to. What the file does not say is taken from OpenTelemetry's own environment variables.
+    pub fn otlp(&self) -> OtlpSettings {
+        let mut otlp = self.otlp.clone();
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        otlp.endpoint = otlp.endpoint.or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        if otlp.headers.is_empty() {
+            otlp.headers = set("OTEL_EXPORTER_OTLP_HEADERS").map(|text| header_list(&text)).unwrap_or_default();
+        }
+        if otlp.service_name == OtlpSettings::default().service_name {
+            otlp.service_name = set("OTEL_SERVICE_NAME").unwrap_or(otlp.service_name);
+        }
+        otlp
+    }
+
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_seconds)
     }
@@ -216,6 +235,13 @@ pub fn default_key() -> Option<String> {
     env::var("SANDPOOL_KEY").ok().filter(|key| !key.is_empty())
 }
 
+/// `name=value,name=value`, the values percent-encoded. What has no `=` is left out, as OpenTelemetry's libraries do.
+fn header_list(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    let decode = |value: &str| percent_encoding::percent_decode_str(value.trim()).decode_utf8_lossy().into_owned();
+    pairs.map(|(name, value)| (name.trim().to_ascii_lowercase(), decode(value))).collect()
+}
+
 fn folder(own: &str, xdg: &str, below_home: &str) -> PathBuf {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set(own)
@@ -231,6 +257,13 @@ mod tests {
     #[test]
     fn the_defaults_are_sound() {
         Settings::default().check().unwrap();
+    }
+
+    #[test]
+    fn headers_are_read_as_open_telemetry_writes_them() {
+        let read = header_list("Authorization=Basic%20abc, x-team = a=b ,nothing");
+        let expected = [("authorization", "Basic abc"), ("x-team", "a=b")];
+        assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     }
 
     #[test]

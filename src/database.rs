@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! <data_dir>/access.db                 API keys                            (access/)
+//! <data_dir>/limits.db                 what callers used of their day      (access/limits/)
 //! <data_dir>/pools.db                  pools that were made by the API     (pool/)
 //! <data_dir>/records.db                what happened                       (records/)
 //! <data_dir>/snapshots/snapshots.db    sessions on disk                    (snapshot/store/)

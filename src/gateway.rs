@@ -3,8 +3,7 @@
 mod containers;
 mod pools;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -12,8 +11,9 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
-pub use containers::ContainerSessionPool;
+pub use containers::{ContainerSessionPool, Containers, Rollout, TemplateStanding};
 pub use pools::{Control, Opener, PoolChangeError, PoolView};
 
 use crate::access::Access;
@@ -24,18 +24,18 @@ use crate::execution::run::{self, Admitted};
 use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Status};
 use crate::files::Tree;
 use crate::interpreter::Packages;
+use crate::otlp::Exporter;
 use crate::pool::container::ContainerPool;
 use crate::pool::{HistoryError, LeaseError, Pool, PoolName, PoolSpecification};
 use crate::pressure::Pressure;
 use crate::records::{Census, Counts, Exposition, PoolRecords, Records};
-use crate::sandbox::container::ContainerBackend;
 use crate::sandbox::{Event, Output, SandboxError};
 use crate::session::{Files, Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
 use crate::snapshot::store::{Listed, SnapshotId, StoreError};
 use pools::Pools;
 
-/// How often cooldowns and retentions are looked at.
+/// How often cooldowns, retentions and keys are looked at.
 const REAP_EVERY: Duration = Duration::from_secs(1);
 /// After so many looks, callers that use nothing are forgotten.
 const FORGET_EVERY: u64 = 60;
@@ -48,10 +48,9 @@ pub struct Gateway {
 
 struct Inner {
     pools: Pools,
-    container_pools: RwLock<BTreeMap<PoolName, Arc<ContainerPool>>>,
-    container_backend: OnceLock<Arc<dyn ContainerBackend>>,
     access: Access,
     records: Records,
+    exporter: OnceLock<Exporter>,
     drain: Drain,
     pressure: Pressure,
 }
@@ -105,7 +104,7 @@ pub struct SessionPool {
 impl Gateway {
     /// Puts the parts together. To be called on the API's runtime: the reaper is started there.
     pub fn new(pools: Vec<Arc<Pool>>, access: Access, records: Records) -> Self {
-        Self::with(Pools::new(pools, None, Drain::default()), access, records)
+        Self::with(Pools::new(pools, Vec::new(), None, records.clone()), access, records)
     }
 
     /// The same, and pools can be made: those that were are opened again. Blocks.
@@ -114,27 +113,22 @@ impl Gateway {
     /// When the pools that were made cannot be read.
     pub fn with_control(
         pools: Vec<Arc<Pool>>,
+        containers: Vec<Arc<ContainerPool>>,
         access: Access,
         records: Records,
         control: Control,
     ) -> Result<Self, DatabaseError> {
-        let pools = Pools::new(pools, Some(control), Drain::default());
+        let pools = Pools::new(pools, containers, Some(control), records.clone());
         pools.reopen()?;
         Ok(Self::with(pools, access, records))
     }
 
     fn with(pools: Pools, access: Access, records: Records) -> Self {
         let drain = pools.drain().clone();
-        let inner = Arc::new(Inner {
-            pools,
-            container_pools: RwLock::default(),
-            container_backend: OnceLock::new(),
-            access,
-            records,
-            drain,
-            pressure: Pressure::default(),
-        });
+        let inner =
+            Arc::new(Inner { pools, access, records, exporter: OnceLock::new(), drain, pressure: Pressure::default() });
         tokio::spawn(reap(Arc::downgrade(&inner)));
+        tokio::spawn(keep_access(Arc::downgrade(&inner)));
         Self { inner }
     }
 
@@ -146,6 +140,13 @@ impl Gateway {
     /// A pool by name.
     pub fn pool(&self, name: &PoolName) -> Option<SessionPool> {
         self.inner.pools.find(name)
+    }
+
+    /// Whether a pool, of interpreters or containers, has this session.
+    pub fn has_session(&self, pool: &PoolName, identifier: &Identifier) -> bool {
+        let interpreted = || self.pool(pool).is_some_and(|pool| pool.session(identifier).is_some());
+        let contained = || self.container_pool(pool).is_some_and(|pool| pool.session(identifier).is_some());
+        interpreted() || contained()
     }
 
     /// Whether new work is taken.
@@ -164,17 +165,26 @@ impl Gateway {
     /// Refuses new executions, lets those under way finish within `grace`, interrupts the rest, and ends all sessions.
     pub async fn drain(&self, grace: Duration) {
         self.inner.drain.drain(grace).await;
-        for session_pool in self.inner.pools.all() {
-            session_pool.close().await;
-        }
-        let pools = self.container_pools();
-        futures_util::future::join_all(pools.iter().map(|pool| pool.close())).await;
+        self.inner.pools.close().await;
+        self.settle().await;
+    }
+
+    /// Waits until what happened so far is on disk: records, and what callers used.
+    pub async fn settle(&self) {
         self.inner.records.settle().await;
+        let access = self.inner.access.clone();
+        // An error: the runtime ends.
+        let _ = tokio::task::spawn_blocking(move || save_limits(&access)).await;
     }
 
     /// All pools, by name.
     pub fn pools(&self) -> Vec<SessionPool> {
         self.inner.pools.all()
+    }
+
+    /// Where what happens in the pool of this name is written down.
+    pub fn records_of(&self, pool: &PoolName) -> Option<PoolRecords> {
+        self.inner.pools.records_of(pool)
     }
 
     /// What happened.
@@ -188,8 +198,34 @@ impl Gateway {
         for session_pool in self.pools() {
             session_pool.records().expose(session_pool.census(), &mut metrics);
         }
+        for session_pool in self.container_pools() {
+            session_pool.records().expose(session_pool.census(), &mut metrics);
+        }
         metrics.add("sandpool_records_lost_total", "Records that were dropped.", true, self.inner.records.lost());
+        if let Some(exporter) = self.inner.exporter.get() {
+            let help = "Spans that were dropped: the collector was away.";
+            metrics.add("sandpool_spans_lost_total", help, true, exporter.lost_spans());
+        }
+        metrics.add("process_resident_memory_bytes", "Resident memory of the gateway.", false, resident_bytes());
         metrics
+    }
+
+    /// Telemetry is exported by `exporter`: what it loses is counted.
+    pub fn set_exporter(&self, exporter: Exporter) {
+        let _ = self.inner.exporter.set(exporter);
+    }
+}
+
+/// From Linux; 0 where it does not tell.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let resident = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    resident.unwrap_or(0) * 4096
+}
+
+fn save_limits(access: &Access) {
+    if let Err(error) = access.limits().save() {
+        tracing::error!(%error, "what callers used of their day cannot be written");
     }
 }
 
@@ -202,23 +238,34 @@ async fn reap(gateway: std::sync::Weak<Inner>) {
             session_pool.generations().for_each(|pool| pool.reap());
             session_pool.registry.reap(Instant::now());
         }
-        let containers: Vec<_> =
-            gateway.container_pools.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        containers.iter().for_each(|pool| pool.reap());
-        gateway.pools.forget_empty_generations();
+        for session_pool in gateway.pools.all_containers() {
+            session_pool.generations().for_each(|pool| pool.reap());
+        }
+        gateway.pools.move_generations();
         let pools: Vec<_> =
             gateway.pools.all().iter().flat_map(|pool| pool.generations().cloned().collect::<Vec<_>>()).collect();
         gateway.pressure.relieve(pools.iter()).await;
-        let access = gateway.access.clone();
-        drop(gateway);
         if tick % FORGET_EVERY == 0 {
-            access.limits().forget_idle();
+            gateway.access.limits().forget_idle();
         }
-        // It reads a file.
-        let refreshed = tokio::task::spawn_blocking(move || access.keys().map_or(Ok(()), Keys::refresh)).await;
-        if let Ok(Err(error)) = refreshed {
-            tracing::error!(%error, "the keys cannot be read");
-        }
+    }
+}
+
+/// Reads keys that somebody else made, and writes what callers used of their day. Apart from the reaper, who may have to wait
+/// for sessions that go to disk.
+async fn keep_access(gateway: std::sync::Weak<Inner>) {
+    let mut ticks = tokio::time::interval(REAP_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(access) = gateway.upgrade().map(|gateway| gateway.access.clone()) else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            if let Err(error) = access.keys().map_or(Ok(()), Keys::refresh) {
+                tracing::error!(%error, "the keys cannot be read");
+            }
+            save_limits(&access);
+        });
+        // An error: the runtime ends.
+        let _ = looked.await;
     }
 }
 
@@ -524,7 +571,8 @@ impl SessionPool {
         let under_way = self.drain.begin().ok_or(ExecutionError::Draining)?;
         let (pool, over) = (pool.clone(), self.drain.over().clone());
         // Made here, where the span of the call is the present one.
-        let span = tracing::debug_span!("execution", pool = self.name().as_str());
+        let pool_name = self.name().as_str();
+        let span = tracing::debug_span!("execution", pool = pool_name, outcome = Empty, cpu_seconds = Empty);
         Ok(self.pool.workers().spawn(async move {
             let _under_way = under_way;
             let until_over = stop.clone();

@@ -18,16 +18,20 @@
 //! A request to a pool of containers: `api/forward/` leases the identifier's container from `pool/container/` (a ready one,
 //! or it waits), and sends it there through `sandbox/container/`, bodies as they come.
 //!
+//! A pool that is made through the API: `api/control/` checks its properties and translates them into a template, and `gateway/`
+//! keeps it (`pool/resource.rs`), opens it and puts it in the place of what was there, whose sessions go on.
+//!
 //! # Who imports whom
 //!
 //! Downward only; `tests/it/structure.rs` reads the `use` lines and holds it:
 //! `main -> cli -> api -> gateway -> pressure -> execution -> access -> pool -> session -> snapshot -> files -> sandbox -> egress -> interpreter`,
 //! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
-//! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database`, `wire`, `keyfile` and `records` (which uses
-//! `database` and `keyfile`) are leaves that anyone may use.
+//! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database`, `wire`, `keyfile`, `records` (which uses
+//! `database` and `keyfile`) and `otlp` (which exports what `telemetry` and `records` gather) are leaves that anyone may use.
 //! `wasmtime::` appears only under `sandbox/wasm/`, what runs containers only under `sandbox/container/`; `axum` and status
 //! codes only under `api/`; `reqwest::`, the guests' way out, only under `egress/` (and where the keys of token issuers are
-//! fetched, in `access/token/`); `rusqlite::` only in `database`, which hands its types on; `prometheus::` only under `records/`.
+//! fetched, in `access/token/`, and telemetry is sent away, in `otlp/`); `rusqlite::` only in `database`, which hands its types on;
+//! `prometheus::` only under `records/`, and in `otlp/metrics.rs`, which says the same in `opentelemetry_proto::`, used only there.
 
 pub mod access;
 pub mod api;
@@ -40,6 +44,7 @@ pub mod files;
 pub mod gateway;
 pub mod interpreter;
 pub mod keyfile;
+pub mod otlp;
 pub mod pool;
 pub mod pressure;
 pub mod records;

@@ -8,10 +8,17 @@
 //!     lease                    execution/: the wait for its session
 //!     sandbox                  the sandbox, made if need be
 //!     run                      the code
+//!     keep                     in durable pools: to the disk
 //! ```
+//!
+//! The same spans go to a collector, where there is one (`otlp/`), whatever the level of the log is.
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use crate::otlp::{Exporter, Spans};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
@@ -22,14 +29,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `filter` is a `tracing` filter such as `info` or `sandpool=debug`; one that does not parse falls back to `info`.
-pub fn start(filter: &str, format: LogFormat) {
+/// Starts logging, and gathering spans for `exporter`. `filter` is a `tracing` filter such as `info` or `sandpool=debug`;
+/// one that does not parse falls back to `info`.
+pub fn start(filter: &str, format: LogFormat, exporter: Option<&Exporter>) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let lines = lines.with_span_events(FmtSpan::CLOSE);
-    // A second start (tests in one process) keeps the first.
-    let _ = match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_span_events(FmtSpan::CLOSE);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
+    let spans = exporter.and_then(Exporter::spans).map(|spans| spans.with_filter(Spans::filter()));
+    // A second start (tests in one process) keeps the first.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init();
 }

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BASE_STEPS = 16
+BASE_STEPS = 17
 # The sources of libc++, and libc++.
 CXX_STEPS = 2
 
@@ -23,7 +23,7 @@ if sys.version_info < (3, 11):
 
 sys.path.insert(0, str(HERE.parent))  # ../shared
 
-from building import (compile as libs, cpython, cxx, extensions, faster, layer, link, own, packages,  # noqa: E402
+from building import (bytecode, compile as libs, cpython, cxx, extensions, faster, layer, link, own, packages,  # noqa: E402
                       wheels as pypi)
 from shared import compile as shared_compile, fetch, layer as shared_layer, recipe  # noqa: E402
 
@@ -42,6 +42,7 @@ def cook(build, manifest, edition, requirements, preload):
     native = build.step("native", cpython.native, cpython=source, compiler=compiler)
     profile = build.step("profile", cpython.profile, counts=HERE / "profile/python.proftext", compiler=compiler)
     library = build.step("cpython", cpython.library, cpython=source, native=native, profile=profile, compiler=compiler)
+    names = build.step("unicodedata", bytecode.unicodedata, cpython=source, native=native)
     built_in = build.step("extensions", extensions.extensions, cpython=source, library=library, libraries=libraries,
                           compiler=compiler)
     # Two editions in one work folder keep a result each.
@@ -64,7 +65,7 @@ def cook(build, manifest, edition, requirements, preload):
     if preload:
         added["preload"] = preload
     base = build.step(f"{'own-' if added else ''}base{suffix}", layer.tree, code=[shared_layer], guest=HERE / "guest/site", cpython=source,
-                      library=library, native=native, wheels=wheels,
+                      library=library, native=native, names=names, wheels=wheels,
                       manifest={"name": manifest["name"], "version": manifest["version"]}, packages=compiled,
                       warmups=[package.warmup for package in found if package.warmup], **added)
     return [reactor.folder / "module.wasm", base.folder / "base.tar", base.folder / "packages.json"]

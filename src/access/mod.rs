@@ -26,7 +26,7 @@ pub use caller::{Caller, Grant, Permission, Pools, Proof, Role};
 
 use key::{Digest, Key};
 use keys::{KeyError, Keys, NoKey};
-use limits::{LimitSettings, Limits, Time};
+use limits::{Ledger, LimitSettings, Limits, Time};
 use token::{IdentitySettings, IssuerSettings, NoToken, Tokens};
 
 /// What the configuration file says about access.
@@ -101,7 +101,11 @@ impl Access {
         let identity =
             settings.identity.map(|identity| keys.secret("tokens").map(|secret| (identity, secret))).transpose()?;
         let tokens = Tokens::new(settings.issuers, identity);
-        let limits = Limits::new(settings.limits, Time::real());
+        let limits = if settings.limits.has_day() {
+            Limits::kept(settings.limits, Time::real(), Ledger::open(data_dir)?)?
+        } else {
+            Limits::new(settings.limits, Time::real())
+        };
         let configured = configured(&settings.keys);
         Ok(Self { inner: Arc::new(Inner { configured, keys: Some(keys), tokens, limits }) })
     }

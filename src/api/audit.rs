@@ -12,16 +12,19 @@ use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use time::OffsetDateTime;
 
-use super::error::ERROR_CODE;
+use super::error::Code;
 use super::query::Query;
-use super::route::{KeyOperation, NoRoute, Operation, Route};
-use crate::gateway::Gateway;
+use super::route::{KeyOperation, NoRoute, Operation, PoolPath, Route};
+use crate::gateway::{ContainerSessionPool, Gateway};
 use crate::pool::PoolName;
 use crate::records::{Audit, PoolRecords, Pseudonym};
 
 /// The address that a connection came from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin(pub IpAddr);
+
+/// An operation, the pool and the session that it is asked of.
+type Asked = (&'static str, Option<PoolRecords>, Option<Pseudonym>);
 
 /// A call under way, as the audit log sees it.
 pub(super) struct Seen {
@@ -34,9 +37,24 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// None for what asks nothing of anybody: probes and the page itself.
-    pub(super) fn of(gateway: &Gateway, route: &Result<Route, NoRoute>, parts: &Parts) -> Option<Self> {
-        let (operation, pool, session) = match route {
+    /// None for what asks nothing of anybody: probes and the page itself. `containers` is the pool of containers that it is for.
+    pub(super) fn of(
+        gateway: &Gateway,
+        route: &Result<Route, NoRoute>,
+        containers: Option<&(ContainerSessionPool, PoolPath<'_>)>,
+        parts: &Parts,
+    ) -> Option<Self> {
+        let (operation, pool, session) = match containers {
+            Some((pool, at)) => Self::forwarded(gateway, pool, at, parts),
+            None => Self::asked(gateway, route, parts)?,
+        };
+        let origin = parts.extensions.get::<Origin>().map(|origin| origin.0);
+        Some(Self { at: OffsetDateTime::now_utc(), began: Instant::now(), operation, pool, session, origin })
+    }
+
+    /// What is asked of the gateway itself.
+    fn asked(gateway: &Gateway, route: &Result<Route, NoRoute>, parts: &Parts) -> Option<Asked> {
+        Some(match route {
             Ok(Route::Liveness | Route::Readiness | Route::Document(_) | Route::Metrics | Route::Console(_)) => {
                 return None;
             }
@@ -44,8 +62,8 @@ impl Seen {
             Ok(Route::Keys(operation)) => (key_word(operation), None, None),
             Ok(Route::Control(target)) => {
                 let (word, name) = target.operation.audited();
-                let pool = name.and_then(|name| PoolName::new(name).ok()).and_then(|name| gateway.pool(&name));
-                (word, pool.map(|pool| pool.records().clone()), None)
+                let pool = name.and_then(|name| PoolName::new(name).ok()).and_then(|name| gateway.records_of(&name));
+                (word, pool, None)
             }
             Ok(Route::Pools) => ("ListPools", None, None),
             Ok(Route::Records(_)) => ("ReadRecords", None, None),
@@ -65,9 +83,23 @@ impl Seen {
                 (word(operation), pool.map(|pool| pool.records().clone()), session)
             }
             Err(NoRoute::Path | NoRoute::Method(_)) => ("Unknown", None, None),
+        })
+    }
+
+    /// What is asked of a pool of containers.
+    fn forwarded(gateway: &Gateway, pool: &ContainerSessionPool, at: &PoolPath<'_>, parts: &Parts) -> Asked {
+        let operation = match at.names().iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [".management", "getSession"] => "ReadSession",
+            [".management", "listSessions"] => "ListSessions",
+            [".management", "stopSession"] => "StopSession",
+            [".management", "console"] => "ReadConsole",
+            [".management", "health"] => "ReadHealth",
+            [".management", ..] => "Unknown",
+            _ => "Forward",
         };
-        let origin = parts.extensions.get::<Origin>().map(|origin| origin.0);
-        Some(Self { at: OffsetDateTime::now_utc(), began: Instant::now(), operation, pool, session, origin })
+        let named = Query::new(parts.uri.query()).identifier().ok().flatten();
+        let session = named.and_then(|identifier| gateway.records().pseudonym(identifier.as_str()));
+        (operation, Some(pool.records().clone()), session)
     }
 
     /// What is asked.
@@ -75,9 +107,14 @@ impl Seen {
         self.operation
     }
 
+    /// The pool that it is asked of, if it exists.
+    pub(super) fn pool(&self) -> Option<&str> {
+        self.pool.as_ref().map(|records| &**records.pool())
+    }
+
     pub(super) fn answered(self, gateway: &Gateway, caller: &Arc<str>, response: &Response<Body>) {
         let status = response.status();
-        let code = response.headers().get(&ERROR_CODE).and_then(|code| code.to_str().ok());
+        let code = response.extensions().get::<Code>().map(|code| code.0);
         if let (Some(pool), Some(code)) = (&self.pool, code) {
             pool.rejected(code);
         }

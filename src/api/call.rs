@@ -53,9 +53,7 @@ impl Call<'_> {
         if self.pool.session(identifier).is_some() {
             return Ok(None);
         }
-        let lives = |pool: &PoolName, identifier: &Identifier| {
-            self.gateway.pool(pool).is_some_and(|pool| pool.session(identifier).is_some())
-        };
+        let lives = |pool: &PoolName, identifier: &Identifier| self.gateway.has_session(pool, identifier);
         Ok(Some(self.gateway.access().limits().session(&self.caller, self.pool.name(), identifier, lives)?))
     }
 

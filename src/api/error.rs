@@ -27,7 +27,11 @@ use crate::session::InvalidIdentifier;
 use crate::snapshot::RestoreError;
 use crate::snapshot::store::StoreError;
 
-pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
+const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
+
+/// The code of a refusal, beside the response that has it: a header may be a container's own words.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Code(pub &'static str);
 
 /// Why a request got no answer of its own.
 #[derive(Debug, thiserror::Error)]
@@ -251,6 +255,7 @@ impl Failure {
         if face.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response.extensions_mut().insert(Code(face.code));
         response
     }
 }
@@ -411,6 +416,7 @@ fn no_container(error: &NoSession) -> Face {
         NoSession::Failing { retry_after } => Face::later(unavailable, "SessionPoolNotReady", *retry_after),
         NoSession::NotInTime(_) => Face::later(unavailable, "SessionPoolNotReady", second),
         NoSession::Stopped => Face::new(StatusCode::CONFLICT, "SessionStopped"),
+        NoSession::Retired => Face::later(unavailable, "SessionPoolNotReady", second),
         NoSession::Closed => Face::later(unavailable, "GatewayShuttingDown", second),
     }
 }

@@ -7,7 +7,7 @@ use axum::http::header::AUTHORIZATION;
 use super::error::Failure;
 use super::route::{Operation, PoolPath};
 use crate::access::{Caller, Grant, Permission, Pools};
-use crate::gateway::{ContainerSessionPool, Gateway, SessionPool};
+use crate::gateway::{Gateway, SessionPool};
 use crate::pool::PoolName;
 
 /// Who sends this request.
@@ -39,16 +39,8 @@ pub(super) fn pool(
     name.and_then(|name| gateway.pool(&name)).ok_or(Failure::NoPool)
 }
 
-/// The pool of containers that `at` is under, if the caller may do there what it asks for; None when it is no pool of
-/// containers, as far as the caller may know.
-pub(super) fn container_pool(
-    gateway: &Gateway,
-    caller: &Caller,
-    at: &PoolPath<'_>,
-) -> Result<Option<ContainerSessionPool>, Failure> {
-    let Some(pool) = PoolName::new(&at.pool).ok().and_then(|name| gateway.container_pool(&name)) else {
-        return Ok(None);
-    };
+/// Whether the caller may do in this pool of containers what it asks for.
+pub(super) fn containers(caller: &Caller, pool: &PoolName, at: &PoolPath<'_>) -> Result<(), Failure> {
     let names = at.names();
     let permission = match names.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [".management", "getSession" | "listSessions" | "health"] => Permission::Observe,
@@ -57,8 +49,7 @@ pub(super) fn container_pool(
         [".management", "console"] => Permission::Inspect,
         _ => Permission::Execute,
     };
-    let name = &pool.pool().specification().name;
-    if caller.may(permission, Some(name)) { Ok(Some(pool)) } else { Err(Failure::Forbidden { pool: true }) }
+    if caller.may(permission, Some(pool)) { Ok(()) } else { Err(Failure::Forbidden { pool: true }) }
 }
 
 /// For what shows all pools at once.

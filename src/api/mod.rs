@@ -5,7 +5,7 @@
 //! | `route.rs` | every path and method, as one table |
 //! | `mod.rs` | what answers each of them: `dispatch` |
 //! | `gate.rs` | what each of them asks of its caller |
-//! | `account.rs` | whom a request counts for |
+//! | `account.rs`, `meter.rs` | whom a request counts for, and how many bytes |
 //! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs`, `snapshots.rs`, `keys.rs`, `identity.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
 //! | `control/` | session pools as resources |
 //! | `audit.rs` | what each call leaves in the records |
@@ -37,6 +37,7 @@ mod forward;
 mod gate;
 mod identity;
 mod keys;
+mod meter;
 mod payload;
 mod query;
 mod records;
@@ -57,8 +58,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Response, StatusCode};
-use tracing::Instrument as _;
+use axum::http::{HeaderValue, Method, Response, StatusCode};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use account::Account;
 use call::{Answer, Call};
@@ -67,10 +69,12 @@ use error::Failure;
 use executions::Shape;
 use payload::Payload;
 use query::Query;
-use route::{NoRoute, Operation, Route};
+use route::{NoRoute, Operation, PoolPath, Route};
 
 use crate::access::Permission;
-use crate::gateway::Gateway;
+use crate::gateway::{ContainerSessionPool, Gateway};
+use crate::otlp::TraceParent;
+use crate::pool::PoolName;
 
 /// What every request shares.
 struct Api {
@@ -89,20 +93,40 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
     let (parts, body) = request.into_parts();
     let mut payload = Payload::new(body, &parts.headers);
     let route = route::route(&parts.method, parts.uri.path());
-    let seen = audit::Seen::of(&api.gateway, &route, &parts);
+    let containers = containers(&api.gateway, &parts);
+    let seen = audit::Seen::of(&api.gateway, &route, containers.as_ref(), &parts);
     let operation = seen.as_ref().map_or("Probe", audit::Seen::operation);
-    let span = tracing::debug_span!("request", operation);
+    let span = span(&parts, operation, seen.as_ref().and_then(audit::Seen::pool));
     let mut account = Account::default();
-    let dispatched = dispatch(&api, &parts, route, &mut payload, &mut account).instrument(span.clone()).await;
+    let dispatched =
+        dispatch(&api, &parts, route, containers, &mut payload, &mut account).instrument(span.clone()).await;
     let _entered = span.enter();
     let response = account.settle(&api.gateway, &payload, dispatched.unwrap_or_else(Failure::into_response));
     if let Some(seen) = seen {
         seen.answered(&api.gateway, &account.caller(), &response);
     }
     payload.linger();
+    span.record("status", response.status().as_u16());
     // No path and no query: they hold identifiers and file names. A method may be any word of the caller's.
     tracing::debug!(status = response.status().as_u16(), elapsed = ?began.elapsed(), "answered");
     response
+}
+
+/// The pool of containers that a request is for: all paths under it are its own.
+fn containers<'a>(gateway: &Gateway, parts: &'a Parts) -> Option<(ContainerSessionPool, PoolPath<'a>)> {
+    let at = route::pool_path(parts.uri.path())?;
+    let pool = gateway.container_pool(&PoolName::new(&at.pool).ok()?)?;
+    Some((pool, at))
+}
+
+/// The span of a call; it goes on the caller's trace, where it sent one.
+fn span(parts: &Parts, operation: &str, pool: Option<&str>) -> Span {
+    // A method may be any word of the caller's; the route table knows these.
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    let method = known.iter().find(|known| **known == parts.method).map_or("_OTHER", Method::as_str);
+    let sent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let parent = sent.and_then(TraceParent::parse).map(tracing::field::display);
+    tracing::debug_span!("request", method, operation, pool, parent, status = Empty)
 }
 
 /// Every route's handler.
@@ -110,6 +134,7 @@ async fn dispatch(
     api: &Api,
     parts: &Parts,
     route: Result<Route, NoRoute>,
+    containers: Option<(ContainerSessionPool, PoolPath<'_>)>,
     payload: &mut Payload,
     account: &mut Account,
 ) -> Answer {
@@ -126,11 +151,13 @@ async fn dispatch(
         _ => {}
     }
     let caller = gate::caller(gateway, &parts.headers).await?;
-    account.open(gateway, &caller, &route)?;
-    if let Some(at) = route::pool_path(parts.uri.path())
-        && let Some(pool) = gate::container_pool(gateway, &caller, &at)?
-    {
-        return forward::answer(&pool, &at, parts, payload).await;
+    let name = containers.as_ref().map(|(pool, _)| pool.name().clone());
+    account.open(gateway, &caller, &route, name.as_ref())?;
+    if let Some((pool, at)) = containers {
+        gate::containers(&caller, pool.name(), &at)?;
+        let meter = account.meter(gateway, &caller);
+        return forward::answer(forward::Asked { gateway, caller: &caller, at: &at, parts, meter }, pool, payload)
+            .await;
     }
     let (pool, prefix, operation) = match route {
         Err(NoRoute::Path) => return Err(Failure::NoRoute),

@@ -287,7 +287,7 @@ fn operation(method: &str, segments: &[&str]) -> Option<Operation> {
         ("POST", [".management", "stopSession"]) => Operation::ManageStop,
         ("GET", ["records", "usage", "sums"]) => Operation::Sums,
         ("GET", ["records", table]) => Operation::Records(Table::named(table)?),
-        ("GET", ["health"]) => Operation::Health,
+        ("GET", ["health"] | [".management", "health"]) => Operation::Health,
         _ => return None,
     })
 }
@@ -351,6 +351,7 @@ mod tests {
             ("GET", "/records/usage", Records(Table::Usage)),
             ("GET", "/records/usage/sums", Sums),
             ("GET", "/health", Health),
+            ("GET", "/.management/health", Health),
         ];
         for (method, path, operation) in table {
             assert_eq!(asked(method, path), Some(operation), "{method} {path}");

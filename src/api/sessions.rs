@@ -28,6 +28,7 @@ pub(super) struct Session<'a> {
     etag: &'a str,
     /// Whether code runs in it now.
     running: bool,
+    running_for_seconds: Option<f64>,
     state: &'static str,
 }
 
@@ -41,6 +42,7 @@ impl<'a> Session<'a> {
             expires_at: timestamp(view.expires_at),
             etag: &view.etag,
             running: view.state == SessionState::Running,
+            running_for_seconds: view.running_for.map(|time| time.as_secs_f64()),
             state: match view.state {
                 SessionState::Idle => "Idle",
                 SessionState::Running => "Running",

@@ -7,14 +7,16 @@ use serde::Serialize;
 
 use super::call::{Answer, json, timestamp};
 use crate::access::{Caller, Permission};
-use crate::gateway::{Gateway, SessionPool};
-use crate::records::Exposition;
+use crate::gateway::{ContainerSessionPool, Gateway, SessionPool, TemplateStanding};
+use crate::records::{Census, Counts, Exposition};
+use crate::sandbox::container::BackendReport;
 
 /// A pool as it stands, and what it has counted since it opened.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Standing<'a> {
+pub(super) struct Standing<'a> {
     name: &'a str,
+    /// `container` in pools of containers.
     interpreter: &'a str,
     opened_at: String,
     max_concurrent_sessions: usize,
@@ -23,6 +25,26 @@ struct Standing<'a> {
     rejections: u64,
     failed_starts: u64,
     allocation: Allocation,
+    /// Of pools of containers alone.
+    #[serde(flatten)]
+    containers: Option<Containers<'a>>,
+}
+
+/// How a pool's containers stand.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Containers<'a> {
+    image: String,
+    ready: usize,
+    starting: usize,
+    in_use: usize,
+    failures_in_a_row: u32,
+    /// For the pool's operator: why the last start failed.
+    last_failure: Option<String>,
+    next_try_in_seconds: Option<u64>,
+    image_pull_failures: u64,
+    crashes: u64,
+    backend: &'a BackendReport,
 }
 
 #[derive(Serialize)]
@@ -30,6 +52,7 @@ struct Standing<'a> {
 struct Sessions {
     active: usize,
     running: usize,
+    longest_running_seconds: Option<f64>,
     /// Executions that wait for one.
     waiting: usize,
     ready: usize,
@@ -54,15 +77,49 @@ struct Allocation {
 
 impl<'a> Standing<'a> {
     fn of(pool: &'a SessionPool) -> Self {
-        let (specification, census, counts) = (pool.specification(), pool.census(), pool.counts());
+        let specification = pool.specification();
         Self {
             name: pool.name().as_str(),
             interpreter: &specification.interpreter,
             opened_at: timestamp(pool.opened_at()),
             max_concurrent_sessions: specification.max_concurrent_sessions,
+            ..Self::counted(pool.census(), pool.counts())
+        }
+    }
+
+    pub(super) fn of_containers(pool: &'a ContainerSessionPool) -> Self {
+        let TemplateStanding { specification, opened_at, standing } = pool.rollout().active;
+        Self {
+            name: pool.name().as_str(),
+            interpreter: "container",
+            opened_at: timestamp(opened_at),
+            max_concurrent_sessions: specification.max_concurrent_sessions,
+            containers: Some(Containers {
+                image: specification.image.to_string(),
+                ready: standing.ready,
+                starting: standing.starting,
+                in_use: standing.in_use,
+                failures_in_a_row: standing.failures,
+                last_failure: standing.last_failure,
+                next_try_in_seconds: standing.next_try_in.map(|left| left.as_secs()),
+                image_pull_failures: standing.image_failures,
+                crashes: standing.crashes,
+                backend: pool.report(),
+            }),
+            ..Self::counted(pool.census(), pool.records().counts())
+        }
+    }
+
+    fn counted(census: Census, counts: Counts) -> Self {
+        Self {
+            name: "",
+            interpreter: "",
+            opened_at: String::new(),
+            max_concurrent_sessions: 0,
             sessions: Sessions {
                 active: census.sessions,
                 running: census.running,
+                longest_running_seconds: census.longest_running.map(|time| time.as_secs_f64()),
                 waiting: census.waiting,
                 ready: census.ready,
                 pending: census.pending,
@@ -81,6 +138,7 @@ impl<'a> Standing<'a> {
                 p50_seconds: counts.allocation_p50.map(|time| time.as_secs_f64()),
                 p99_seconds: counts.allocation_p99.map(|time| time.as_secs_f64()),
             },
+            containers: None,
         }
     }
 }
@@ -92,9 +150,12 @@ struct Pools<'a> {
 
 /// `GET /pools`: those that the caller may see.
 pub(super) fn pools(gateway: &Gateway, caller: &Caller) -> Answer {
-    let pools = gateway.pools();
-    let seen = pools.iter().filter(|pool| caller.may(Permission::Observe, Some(pool.name())));
-    let value = seen.map(Standing::of).collect();
+    let (pools, containers) = (gateway.pools(), gateway.container_pools());
+    let may = |name| caller.may(Permission::Observe, Some(name));
+    let interpreters = pools.iter().filter(|pool| may(pool.name())).map(Standing::of);
+    let containers = containers.iter().filter(|pool| may(pool.name())).map(Standing::of_containers);
+    let mut value: Vec<_> = interpreters.chain(containers).collect();
+    value.sort_unstable_by_key(|standing| standing.name);
     Ok(json(StatusCode::OK, &Pools { value }))
 }
 
@@ -105,16 +166,7 @@ pub(super) fn pool(pool: &SessionPool) -> Answer {
 
 /// `GET /metrics`.
 pub(super) fn metrics(gateway: &Gateway) -> Answer {
-    let mut metrics = gateway.metrics();
-    metrics.add("process_resident_memory_bytes", "Resident memory of the gateway.", false, resident_bytes());
-    let mut response = Response::new(Body::from(metrics.text()));
+    let mut response = Response::new(Body::from(gateway.metrics().text()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Exposition::MEDIA_TYPE));
     Ok(response)
-}
-
-/// From Linux; 0 where it does not tell.
-fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    let resident = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-    resident.unwrap_or(0) * 4096
 }

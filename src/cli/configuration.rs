@@ -9,6 +9,7 @@ use super::Done;
 use crate::api::serve::Secrets;
 use crate::config::Settings;
 use crate::interpreter::Recipe;
+use crate::pool::PoolName;
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -45,7 +46,9 @@ impl Check {
             }
         }
         settings.tls.as_ref().map(Secrets::read).transpose()?;
-        let pools = settings.pools.iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = settings.pools.iter().map(|pool| &pool.name);
+        let names = names.chain(settings.container_pools.iter().map(|pool| &pool.name));
+        let pools = names.map(PoolName::as_str).collect::<Vec<_>>().join(", ");
         println!("{}: sound; listens on {}, pools: {pools}", self.file.display(), settings.listen);
         Ok(ExitCode::SUCCESS)
     }

@@ -5,29 +5,39 @@ use std::sync::Arc;
 
 use super::serve::progress;
 use crate::config::Settings;
-use crate::gateway::Gateway;
+use crate::gateway::Containers;
 use crate::pool::container::ContainerPool;
+use crate::records::Records;
 use crate::sandbox::container::runtime::OciBackend;
 use crate::sandbox::container::{ContainerBackend, ContainerError};
 
-/// Opens the backend and the pools of the settings.
+/// Opens the backend, if it is wanted.
 ///
 /// # Errors
 /// When this machine cannot run containers as they must be run.
-pub(super) async fn open(settings: &Settings, gateway: &Gateway) -> Result<(), String> {
+pub(super) async fn open(settings: &Settings) -> Result<Option<Containers>, String> {
     if settings.container_pools.is_empty() && settings.containers.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let told = |error: ContainerError| error.told();
     fs::create_dir_all(&settings.data_dir).map_err(|error| format!("{}: {error}", settings.data_dir.display()))?;
-    let backend = OciBackend::open(&settings.containers.clone().unwrap_or_default(), &settings.data_dir).await;
-    let backend: Arc<dyn ContainerBackend> = Arc::new(backend.map_err(told)?);
+    let own = settings.containers.clone().unwrap_or_default();
+    let backend = OciBackend::open(&own, &settings.data_dir).await.map_err(told)?;
     let report = backend.report();
     tracing::info!(engine = report.engine, version = report.version, enforced = ?report.enforced, "containers can be run");
     report.warnings.iter().for_each(|warning| progress(warning));
-    gateway.set_container_backend(backend.clone());
-    for specification in &settings.container_pools {
-        gateway.add_container_pool(ContainerPool::open(specification.clone(), backend.clone()));
-    }
-    Ok(())
+    Ok(Some(Containers { backend: Arc::new(backend), allowed_images: own.allowed_images }))
+}
+
+/// Opens the pools of the settings.
+pub(super) fn pools(
+    settings: &Settings,
+    containers: Option<&Containers>,
+    records: &Records,
+) -> Vec<Arc<ContainerPool>> {
+    let open = |containers: &Containers| {
+        let open = |pool: &_| ContainerPool::open(Clone::clone(pool), containers.backend.clone(), records);
+        settings.container_pools.iter().map(open).collect()
+    };
+    containers.map(open).unwrap_or_default()
 }

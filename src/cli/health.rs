@@ -25,7 +25,8 @@ const SLOW_SECONDS: f64 = 1.0;
 
 impl Health {
     pub fn run(self) -> Done {
-        let standing: Standing = client::get(&self.gateway.url("health"))?;
+        // Not `health`: that is the container's own in a pool of containers.
+        let standing: Standing = client::get(&self.gateway.url(".management/health"))?;
         let findings = findings(&standing);
         for finding in &findings {
             println!("{}  {}", if finding.well { "ok  " } else { "LOOK" }, finding.text);
@@ -40,10 +41,17 @@ impl Health {
 fn findings(pool: &Standing) -> Vec<Finding> {
     let (sessions, most) = (&pool.sessions, pool.max_concurrent_sessions);
     let finding = |well, text| Finding { well, text };
-    vec![
+    let mut findings = vec![
         finding(
             sessions.active < most,
-            format!("Sessions: {} of {most} active, {} of them running code.", sessions.active, sessions.running),
+            format!(
+                "Sessions: {} of {most} active, {} of them running code{}.",
+                sessions.active,
+                sessions.running,
+                sessions
+                    .longest_running_seconds
+                    .map_or_else(String::new, |longest| { format!(", the longest for {}", seconds(Some(longest))) })
+            ),
         ),
         finding(
             sessions.waiting == 0 || sessions.waiting < most,
@@ -76,7 +84,15 @@ fn findings(pool: &Standing) -> Vec<Finding> {
                 sessions.ended, sessions.broken, sessions.rolled_back, sessions.overdue
             ),
         ),
-    ]
+    ];
+    if let Some(backend) = &pool.backend {
+        let now = match (pool.failures_in_a_row, &pool.last_failure) {
+            (0, _) | (_, None) => "they start".to_owned(),
+            (failures, Some(why)) => format!("{failures} starts failed in a row, the last because: {why}"),
+        };
+        findings.push(finding(pool.failures_in_a_row == 0, format!("Containers ({}): {now}.", backend.engine)));
+    }
+    findings
 }
 
 #[cfg(test)]
@@ -86,7 +102,7 @@ mod tests {
     fn standing(change: impl FnOnce(&mut serde_json::Value)) -> Standing {
         let mut standing = serde_json::json!({
             "name": "python", "maxConcurrentSessions": 10, "executions": 5, "rejections": 0, "failedStarts": 0,
-            "sessions": {"active": 2, "running": 1, "waiting": 0, "ready": 3, "pending": 0, "overdue": 0,
+            "sessions": {"active": 2, "running": 1, "longestRunningSeconds": 61.5, "waiting": 0, "ready": 3, "pending": 0, "overdue": 0,
                 "memoryBytes": 1, "ended": 4, "broken": 0, "rolledBack": 0},
             "allocation": {"count": 5, "p50Seconds": 0.001, "p99Seconds": 0.005}
         });
@@ -106,5 +122,11 @@ mod tests {
         assert_eq!(unwell(|s| s["failedStarts"] = 1.into()), ["Failed starts"]);
         assert_eq!(unwell(|s| s["sessions"]["overdue"] = 1.into()), ["Cleanup"]);
         assert_eq!(unwell(|s| s["allocation"]["p99Seconds"] = 5.0.into()), ["Allocation latency"]);
+        let failing = |s: &mut serde_json::Value| {
+            s["backend"] = serde_json::json!({"engine": "runc"});
+            s["failuresInARow"] = 2.into();
+            s["lastFailure"] = "no such image".into();
+        };
+        assert_eq!(unwell(failing), ["Containers (runc)"]);
     }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::Done;
-use super::client::{self, PoolAddress};
+use super::client::{self, PoolAddress, Target};
 
 #[derive(Debug, Args)]
 pub struct Snapshots {
@@ -72,7 +72,7 @@ struct Snapshot {
     size_in_bytes: u64,
 }
 
-fn url(gateway: &PoolAddress, session: &str, rest: &str) -> String {
+fn url(gateway: &PoolAddress, session: &str, rest: &str) -> Target {
     gateway.url(&format!("sessions/{}/{rest}", client::encode(session)))
 }
 

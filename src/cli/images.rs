@@ -6,16 +6,15 @@ use std::error::Error;
 use std::sync::Arc;
 use std::thread;
 
+use super::later::Snapshots;
 use super::serve::progress;
 use crate::config::Settings;
 use crate::interpreter::{self, Additions, Built, Cache, Packages, Recipe};
-use crate::pool::{Facilities, FindImage, Keeping, NotOpened, Pool, PoolSpecification};
+use crate::pool::{Facilities, FindImage, Keeping, Pool, PoolSpecification};
 use crate::sandbox::SandboxError;
 use crate::sandbox::wasm::{self, Engine, EngineSettings, Image};
-use crate::snapshot::Seal;
-use crate::snapshot::store::{Store, StoreError};
 
-type Failed = Box<dyn Error + Send + Sync>;
+pub(super) type Failed = Box<dyn Error + Send + Sync>;
 
 /// Pools that share an engine: the interpreter, the edition that was asked for, what is added to it, and whether they meter
 /// fuel.
@@ -36,15 +35,20 @@ struct Upgrade {
 }
 
 /// What a pool's sessions start from.
-struct Loaded {
-    image: Arc<Image>,
-    packages: Arc<Packages>,
+pub(super) struct Loaded {
+    pub image: Arc<Image>,
+    pub packages: Arc<Packages>,
 }
 
 /// Opens all pools. Builds what is needed for that: of each interpreter the first edition at most.
-pub(super) fn open_pools(settings: &Settings, facilities: &Facilities) -> Result<Opened, Failed> {
+pub(super) fn open_pools(
+    settings: &Settings,
+    snapshots: &Snapshots,
+    facilities: &Facilities,
+) -> Result<Opened, Failed> {
     let mut opened = Opened { pools: Vec::new(), cache: Cache::new(settings.cache_dir.clone()), upgrades: Vec::new() };
-    let store = open_store(settings, &facilities.seal)?;
+    let wants_store = settings.pools.iter().any(PoolSpecification::is_stored);
+    let store = wants_store.then(|| snapshots.open()).transpose()?;
     let mut groups: BTreeMap<Sharing, Vec<&PoolSpecification>> = BTreeMap::new();
     for pool in &settings.pools {
         let sharing = (pool.interpreter.clone(), pool.edition.clone(), pool.additions(), pool.limits.fuel.is_some());
@@ -75,40 +79,8 @@ pub(super) fn open_pools(settings: &Settings, facilities: &Facilities) -> Result
     Ok(opened)
 }
 
-/// Opens a pool while the gateway serves, with an engine of its own. Nothing is built for it: that takes minutes.
-pub(super) fn open_later(
-    cache: &Cache,
-    specification: PoolSpecification,
-    facilities: &Facilities,
-) -> Result<Arc<Pool>, NotOpened> {
-    let unavailable = |reason: String| NotOpened::Unavailable(reason);
-    let failed = |error: Failed| NotOpened::Failed(error);
-    let editions = Recipe::editions(&specification.interpreter).map_err(|error| unavailable(error.to_string()))?;
-    let editions = wanted(editions, specification.edition.as_deref(), specification.additions())
-        .map_err(|error| unavailable(error.to_string()))?;
-    let Some(built) = editions.iter().rev().find_map(|recipe| cache.find(recipe)) else {
-        let name = &specification.interpreter;
-        return Err(unavailable(format!(
-            "{name} is not built; run `sandpool interpreter build {name}` at the gateway"
-        )));
-    };
-    let metered = specification.limits.fuel.is_some();
-    let engine = Engine::new(engine_settings(&[&specification], metered)).map_err(|error| failed(error.into()))?;
-    let Loaded { image, packages } = load(&engine, &built).map_err(failed)?;
-    Ok(Pool::open(specification, image, packages, facilities.clone()))
-}
-
-/// The store of snapshots, where a pool wants one.
-fn open_store(settings: &Settings, seal: &Seal) -> Result<Option<Arc<Store>>, StoreError> {
-    if !settings.pools.iter().any(PoolSpecification::is_stored) {
-        return Ok(None);
-    }
-    let limit = (settings.snapshots_bytes > 0).then_some(settings.snapshots_bytes);
-    Store::open(&settings.data_dir.join("snapshots"), limit, seal.clone()).map(Some)
-}
-
 /// Finds images of earlier builds, which sessions on disk may need.
-fn past_images(cache: &Cache, engine: &Engine, interpreter: &str) -> Arc<FindImage> {
+pub(super) fn past_images(cache: &Cache, engine: &Engine, interpreter: &str) -> Arc<FindImage> {
     let (cache, engine, interpreter) = (cache.clone(), engine.clone(), interpreter.to_owned());
     Arc::new(move |identity| {
         let failed = |error| SandboxError::new("locking the build cache", error);
@@ -149,7 +121,11 @@ impl Upgrade {
 
 /// The edition that was asked for; all of them when none was. With packages of the pool's own it is a single one: they may
 /// need what only the largest has.
-fn wanted(mut editions: Vec<Recipe>, edition: Option<&str>, additions: Additions) -> Result<Vec<Recipe>, Failed> {
+pub(super) fn wanted(
+    mut editions: Vec<Recipe>,
+    edition: Option<&str>,
+    additions: Additions,
+) -> Result<Vec<Recipe>, Failed> {
     if !additions.is_empty() {
         if edition.is_none() {
             editions.drain(..editions.len() - 1);
@@ -185,11 +161,11 @@ fn make(cache: &Cache, engine: &Engine, recipe: &Recipe) -> Result<Loaded, Faile
     load(engine, &interpreter::build(cache, recipe, &progress)?)
 }
 
-fn load(engine: &Engine, built: &Built) -> Result<Loaded, Failed> {
+pub(super) fn load(engine: &Engine, built: &Built) -> Result<Loaded, Failed> {
     Ok(Loaded { image: wasm::image(engine, built, &progress)?, packages: Arc::new(built.packages()?) })
 }
 
-fn engine_settings(pools: &[&PoolSpecification], metered: bool) -> EngineSettings {
+pub(super) fn engine_settings(pools: &[&PoolSpecification], metered: bool) -> EngineSettings {
     let none = EngineSettings { slots: 0, memory_bytes: 0, metered };
     pools.iter().fold(none, |engine, pool| EngineSettings {
         slots: engine.slots + u32::try_from(Pool::slots(pool)).unwrap_or(u32::MAX),

@@ -9,13 +9,17 @@ mod history;
 mod images;
 mod interpreter;
 mod key;
+mod later;
+mod metrics;
 mod pool;
 mod records;
 mod serve;
 mod session;
 mod standing;
 mod table;
+mod template;
 mod top;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -49,6 +53,8 @@ enum Verb {
     Key(key::KeyCommand),
     /// How the pools of a gateway stand, live.
     Top(top::Top),
+    /// What a gateway counts and measures.
+    Metrics(metrics::Metrics),
     /// What sessions wrote, and what happened to sessions and pools.
     Logs(records::Logs),
     /// Who asked what of a gateway, and how it ended.
@@ -71,6 +77,7 @@ impl Command {
             Verb::Config(config) => config.run(),
             Verb::Key(key) => key.run(),
             Verb::Top(top) => top.run(),
+            Verb::Metrics(metrics) => metrics.run(),
             Verb::Logs(logs) => logs.run(),
             Verb::Audit(audit) => audit.run(),
             Verb::Usage(usage) => usage.run(),

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::client::{self, GatewayAddress};
+use super::client::{self, GatewayAddress, Target};
+use super::template::{ContainerSettings, pair};
 use super::{Done, health};
 
 #[derive(Debug, Subcommand)]
@@ -96,8 +97,10 @@ struct Settings {
     #[arg(long, value_name = "STATUS")]
     network_status: Option<NetworkStatus>,
     /// NAME=VALUE; more than one may be given.
-    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = pair)]
     tags: Vec<(String, String)>,
+    #[command(flatten)]
+    container: Box<ContainerSettings>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -106,11 +109,6 @@ enum NetworkStatus {
     EgressDisabled,
     #[value(name = "EgressEnabled")]
     EgressEnabled,
-}
-
-fn tag(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a tag is NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl PoolCommand {
@@ -124,8 +122,11 @@ impl PoolCommand {
             Self::Health(health) => health.run(),
             Self::Create(create) => create.run(),
             Self::Update(update) => {
-                let body = update.settings.body();
-                print_endpoint(&client::patch(&update.place.url(&update.name), body)?)
+                let lists = update.settings.container.changes_lists();
+                let url = update.place.url(&update.name);
+                let before = if lists { client::get::<Value>(&url)? } else { Value::Null };
+                let body = update.settings.body(&before["properties"])?;
+                print_endpoint(&client::patch(&url, body)?)
             }
             Self::Delete(pool) => {
                 client::delete(&pool.place.url(&pool.name))?;
@@ -136,7 +137,7 @@ impl PoolCommand {
 }
 
 impl Place {
-    fn url(&self, pool: &str) -> String {
+    fn url(&self, pool: &str) -> Target {
         let (subscription, group) = (client::encode(&self.subscription), client::encode(&self.resource_group));
         let pool = client::encode(pool);
         self.gateway.url(&format!(
@@ -147,13 +148,17 @@ impl Place {
 
 impl Create {
     fn run(self) -> Done {
-        let mut body = self.settings.body();
-        // Others than these two have no type at the hosted service.
-        let container_type = if self.interpreter == "javascript" { "NodeLTS" } else { "PythonLTS" };
-        body["properties"]["containerType"] = json!(container_type);
-        body["properties"]["sandpool"] = json!({ "interpreter": self.interpreter });
-        if let Some(edition) = self.edition {
-            body["properties"]["sandpool"]["edition"] = json!(edition);
+        let mut body = self.settings.body(&Value::Null)?;
+        if self.settings.container.has_image() {
+            body["properties"]["containerType"] = json!("CustomContainer");
+        } else {
+            // Others than these two have no type at the hosted service.
+            let container_type = if self.interpreter == "javascript" { "NodeLTS" } else { "PythonLTS" };
+            body["properties"]["containerType"] = json!(container_type);
+            body["properties"]["sandpool"] = json!({ "interpreter": self.interpreter });
+            if let Some(edition) = self.edition {
+                body["properties"]["sandpool"]["edition"] = json!(edition);
+            }
         }
         body["location"] = json!("local");
         print_endpoint(&client::put(&self.place.url(&self.name), body)?)
@@ -161,8 +166,8 @@ impl Create {
 }
 
 impl Settings {
-    /// Only what was given, so that it serves as a change too.
-    fn body(&self) -> Value {
+    /// Only what was given, so that it serves as a change too; `before` are the properties of the pool that is changed.
+    fn body(&self, before: &Value) -> Result<Value, Box<dyn std::error::Error>> {
         let mut properties = Map::new();
         let mut scale = Map::new();
         scale.extend(self.max_sessions.map(|most| ("maxConcurrentSessions".to_owned(), json!(most))));
@@ -181,11 +186,12 @@ impl Settings {
             };
             properties.insert("sessionNetworkConfiguration".into(), json!({ "status": status }));
         }
+        self.container.add_to(&mut properties, before)?;
         let mut body = json!({ "properties": properties });
         if !self.tags.is_empty() {
             body["tags"] = self.tags.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         }
-        body
+        Ok(body)
     }
 }
 
@@ -204,22 +210,24 @@ impl List {
             return Ok(ExitCode::SUCCESS);
         }
         println!(
-            "{:24}{:14}{:>8}{:>8}{:>10}  {:16}STATE",
+            "{:24}{:16}{:>8}{:>8}{:>10}  {:16}STATE",
             "NAME", "TYPE", "MOST", "READY", "COOLDOWN", "RESOURCE GROUP"
         );
         for pool in listed["value"].as_array().into_iter().flatten() {
             let properties = &pool["properties"];
             let scale = &properties["scaleConfiguration"];
-            let cooldown = &properties["dynamicPoolConfiguration"]["lifecycleConfiguration"]["cooldownPeriodInSeconds"];
+            let lifecycle = &properties["dynamicPoolConfiguration"]["lifecycleConfiguration"];
+            let cooldown =
+                lifecycle["cooldownPeriodInSeconds"].as_u64().map_or("-".into(), |seconds| seconds.to_string());
             let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
             let group = text(&pool["id"]).split('/').nth(4).unwrap_or("-").to_owned();
             println!(
-                "{:24}{:14}{:>8}{:>8}{:>10}  {group:16}{}",
+                "{:24}{:16}{:>8}{:>8}{:>10}  {group:16}{}",
                 text(&pool["name"]),
                 text(&properties["containerType"]),
                 scale["maxConcurrentSessions"].to_string(),
                 scale["readySessionInstances"].to_string(),
-                cooldown.to_string(),
+                cooldown,
                 text(&properties["provisioningState"]),
             );
         }

@@ -1,19 +1,20 @@
-//! `sandpool logs`, `sandpool audit` and `sandpool usage`: the records of a gateway, as tables for people or JSON lines for scripts.
+//! `sandpool logs`, `sandpool audit` and `sandpool usage`: the records of a gateway, as tables for people, JSON lines for scripts,
+//! or OTLP for a collector.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::Done;
 use super::client::{self, GatewayAddress};
 use super::table::{self, cell, harmless};
-use super::{Done, OutputFormat};
+use crate::otlp;
 
 /// Which records, and where from.
 #[derive(Debug, Args)]
@@ -36,7 +37,19 @@ struct Wanted {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<String>,
     #[arg(long, value_enum, default_value_t)]
-    output: OutputFormat,
+    output: RecordFormat,
+}
+
+/// How records are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum RecordFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For scripts: a JSON object a line.
+    Json,
+    /// For collectors: log records in OTLP's JSON, some a line; of `usage` each execution and session instead of sums.
+    Otlp,
 }
 
 #[derive(Debug, Args)]
@@ -95,7 +108,7 @@ pub struct Usage {
     caller: Option<String>,
 }
 
-type Row = BTreeMap<String, Value>;
+type Row = Map<String, Value>;
 type Query = [(&'static str, Option<String>)];
 
 #[derive(Debug, Deserialize)]
@@ -146,8 +159,8 @@ impl Logs {
 
     /// Without a head: lines of a log are read one after the other.
     fn show(&self, rows: &[Row]) -> Done {
-        if self.wanted.output == OutputFormat::Json {
-            return print_json(rows);
+        if self.wanted.output != RecordFormat::Table {
+            return self.wanted.print(rows);
         }
         for row in rows {
             let [time, pool, session] = ["TimeGenerated", "SessionPoolName", "PodName"].map(|name| cell(&row[name]));
@@ -165,8 +178,8 @@ impl Audit {
         query.push(("top", Some(self.lines.to_string())));
         let mut rows = self.wanted.list("audit", &query)?;
         rows.reverse();
-        if self.wanted.output == OutputFormat::Json {
-            return print_json(&rows);
+        if self.wanted.output != RecordFormat::Table {
+            return self.wanted.print(&rows);
         }
         let columns = [
             ("TIME", "TimeGenerated"),
@@ -188,10 +201,15 @@ impl Audit {
 impl Usage {
     pub fn run(self) -> Done {
         let mut query = self.wanted.query();
-        query.extend([("caller", self.caller.clone()), ("by", Some(self.by.clone()))]);
+        query.push(("caller", self.caller.clone()));
+        if self.wanted.output == RecordFormat::Otlp {
+            query.extend([("top", Some("1000".into())), ("order", Some("oldest".into()))]);
+            return self.wanted.print_all("usage", &query);
+        }
+        query.push(("by", Some(self.by.clone())));
         let rows = self.wanted.list("usage/sums", &query)?;
-        if self.wanted.output == OutputFormat::Json {
-            return print_json(&rows);
+        if self.wanted.output == RecordFormat::Json {
+            return self.wanted.print(&rows);
         }
         let columns = [
             ("executions", "EXECUTIONS"),
@@ -231,6 +249,28 @@ impl Wanted {
         Ok(self.page(name, &told(query))?.value)
     }
 
+    /// Shows all pages, one after the other.
+    fn print_all(&self, name: &str, query: &Query) -> Done {
+        let mut page = self.page(name, &told(query))?;
+        loop {
+            self.print(&page.value)?;
+            let Some(next) = page.next_link else { return Ok(ExitCode::SUCCESS) };
+            page = self.page(name, next.trim_start_matches('?'))?;
+        }
+    }
+
+    /// Shows rows for machines.
+    fn print(&self, rows: &[Row]) -> Done {
+        if self.output != RecordFormat::Otlp {
+            for row in rows {
+                println!("{}", serde_json::to_string(row)?);
+            }
+        } else if !rows.is_empty() {
+            println!("{}", otlp::json_line(rows.iter()));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
     fn page(&self, name: &str, query: &str) -> Result<List, Box<dyn std::error::Error>> {
         client::get(&self.gateway.url(&format!("records/{name}?{query}")))
     }
@@ -240,13 +280,6 @@ impl Wanted {
 fn told(query: &Query) -> String {
     let told = query.iter().filter_map(|(name, value)| Some(format!("{name}={}", client::encode(value.as_ref()?))));
     told.collect::<Vec<_>>().join("&")
-}
-
-fn print_json(rows: &[Row]) -> Done {
-    for row in rows {
-        println!("{}", serde_json::to_string(row)?);
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// A moment as the API takes it.

@@ -10,12 +10,13 @@ use clap::Args;
 use super::Done;
 use super::containers;
 use super::images::{self, Opened};
+use super::later::{Later, Snapshots};
 use crate::access::Access;
 use crate::api::serve::{Connections, Door, Secrets};
 use crate::config::Settings;
 use crate::files::BlobStore;
-use crate::gateway::{Control, Gateway, Opener};
-use crate::interpreter::Cache;
+use crate::gateway::{Control, Gateway};
+use crate::otlp::{self, Exporter};
 use crate::pool::{Facilities, PoolStore};
 use crate::records::Records;
 use crate::sandbox::wasm::Workers;
@@ -41,7 +42,8 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> Done {
         let settings = self.settings()?;
-        telemetry::start(&settings.log, settings.log_format);
+        let exporter = Exporter::new(settings.otlp());
+        telemetry::start(&settings.log, settings.log_format, exporter.as_ref());
         let access = Access::start(settings.access(), &settings.data_dir)?;
         settings.check_exposure(access.is_open())?;
         let tls = settings.tls.as_ref().map(Secrets::read).transpose()?;
@@ -49,12 +51,14 @@ impl Serve {
         let workers = Workers::start(settings.guest_threads())?;
         let records = Records::open(&settings.data_dir, &settings.records)?;
         let seal = Seal::open(&settings.snapshot_key())?;
+        let snapshots = Snapshots::new(&settings, seal.clone());
         let facilities = Facilities { blobs, workers, records: records.clone(), seal };
-        let opener = opener(&settings, &facilities);
-        let control = Control { store: PoolStore::open(&settings.data_dir)?, opener };
-        let opened = images::open_pools(&settings, &facilities).map_err(|error| error as Box<dyn std::error::Error>)?;
+        let store = PoolStore::open(&settings.data_dir)?;
+        let opened = images::open_pools(&settings, &snapshots, &facilities)
+            .map_err(|error| error as Box<dyn std::error::Error>)?;
+        let opener = Later::new(&settings, snapshots, facilities);
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("api").enable_all().build()?;
-        runtime.block_on(serve(settings, Parts { access, tls, opened, control, records }))?;
+        runtime.block_on(serve(settings, Parts { access, tls, opened, store, opener, records, exporter }))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -68,32 +72,32 @@ impl Serve {
     }
 }
 
-/// What opens pools that are made while the gateway serves.
-fn opener(settings: &Settings, facilities: &Facilities) -> Opener {
-    let (cache, facilities) = (Cache::new(settings.cache_dir.clone()), facilities.clone());
-    Box::new(move |specification| images::open_later(&cache, specification, &facilities))
-}
-
 /// What a gateway is put together from.
 struct Parts {
     access: Access,
     tls: Option<Secrets>,
     opened: Opened,
-    control: Control,
+    store: PoolStore,
+    opener: Later,
     records: Records,
+    exporter: Option<Exporter>,
 }
 
 async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::error::Error>> {
-    let Parts { access, tls, opened, control, records } = parts;
+    let Parts { access, tls, opened, store, opener, records, exporter } = parts;
     let listener = tokio::net::TcpListener::bind(settings.listen).await?;
     let door = match tls {
         Some(tls) => Door::secured(listener, tls),
         None => listener.into(),
     };
-    let (pools, kept) = (opened.pools.clone(), records.clone());
+    let containers = containers::open(&settings).await?;
+    let container_pools = containers::pools(&settings, containers.as_ref(), &records);
+    let pools = opened.pools.clone();
+    let control = Control { store, opener: Box::new(opener), containers };
+    let open = move || Gateway::with_control(pools, container_pools, access, records, control);
     // Opening the pools that were made runs a runtime of its own.
-    let gateway = tokio::task::spawn_blocking(move || Gateway::with_control(pools, access, kept, control)).await??;
-    containers::open(&settings, &gateway).await?;
+    let gateway = tokio::task::spawn_blocking(open).await??;
+    let exporting = exporter.map(|exporter| export(&gateway, exporter)).transpose()?;
     let signalled = shutdown::signalled()?;
     let told = (settings.session_memory_bytes > 0).then_some(settings.session_memory_bytes);
     if let Some(bytes) = told.or_else(pressure::default_limit_bytes) {
@@ -110,12 +114,21 @@ async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::erro
             gateway.drain(grace).await;
         }
     };
-    if !api::serve::serve(door, gateway, Connections::default(), draining).await {
+    if !api::serve::serve(door, gateway.clone(), Connections::default(), draining).await {
         tracing::warn!("some connections did not end within the grace period");
     }
     // The calls that were answered last.
-    records.settle().await;
+    gateway.settle().await;
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
+    }
     Ok(())
+}
+
+fn export(gateway: &Gateway, exporter: Exporter) -> Result<otlp::Running, otlp::OtlpError> {
+    gateway.set_exporter(exporter.clone());
+    let told = gateway.clone();
+    exporter.start(move || told.metrics(), gateway.records().clone())
 }
 
 /// Progress goes to stderr: stdout has the one line that scripts wait for.

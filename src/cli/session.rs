@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::client::{self, PoolAddress};
 use super::history::{Export, Import, Restore, Snapshots};
+use super::standing::seconds;
 use super::table::{self, cell};
 use super::{Done, OutputFormat};
 
@@ -118,9 +119,14 @@ impl List {
             sessions.iter().for_each(|session| println!("{session}"));
             return Ok(ExitCode::SUCCESS);
         }
-        let columns = ["identifier", "running", "createdAt", "lastAccessedAt", "expiresAt"];
-        let rows: Vec<_> = sessions.iter().map(|session| columns.map(|name| cell(&session[name])).to_vec()).collect();
-        table::print(&["SESSION", "RUNNING", "CREATED", "LAST USED", "ENDS"], &rows);
+        let row = |session: &Value| {
+            let [identifier, created, used, ends] =
+                ["identifier", "createdAt", "lastAccessedAt", "expiresAt"].map(|name| cell(&session[name]));
+            let running = seconds(session["runningForSeconds"].as_f64());
+            vec![identifier, running, created, used, ends]
+        };
+        let rows: Vec<_> = sessions.iter().map(row).collect();
+        table::print(&["SESSION", "RUNNING FOR", "CREATED", "LAST USED", "ENDS"], &rows);
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -12,6 +12,16 @@ pub(super) struct Standing {
     pub rejections: u64,
     pub failed_starts: u64,
     pub allocation: Allocation,
+    /// Of pools of containers alone, as what follows.
+    pub backend: Option<Backend>,
+    #[serde(default)]
+    pub failures_in_a_row: u64,
+    pub last_failure: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Backend {
+    pub engine: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -19,6 +29,7 @@ pub(super) struct Standing {
 pub(super) struct Sessions {
     pub active: u64,
     pub running: u64,
+    pub longest_running_seconds: Option<f64>,
     pub waiting: u64,
     pub ready: u64,
     pub pending: u64,

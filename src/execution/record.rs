@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::Outcome;
 use super::run::Admitted;
 use crate::pool::Pool;
@@ -48,8 +50,10 @@ impl<'a> Story<'a> {
         let (identifier, usage, network) = (self.identifier.as_str(), &outcome.usage, &outcome.network);
         let lines: Vec<Line> = output.take_transcript().into_iter().map(line).collect();
         self.records.console(identifier, &self.used.execution, lines);
+        let word = word(outcome.exit);
+        Span::current().record("outcome", word).record("cpu_seconds", usage.cpu.as_secs_f64());
         let used = Consumed {
-            outcome: word(outcome.exit),
+            outcome: word,
             wall: usage.wall,
             cpu: usage.cpu,
             fuel: usage.fuel,

@@ -123,7 +123,7 @@ pub async fn run(
             lease.drop_checkpoint();
         }
         if durable {
-            kept = Some(keep(pool, &mut lease).await);
+            kept = Some(keep(pool, &mut lease).instrument(debug_span!("keep")).await);
         }
     }
     let settled = lease.settle(report.alive);

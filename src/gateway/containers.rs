@@ -1,61 +1,216 @@
 //! Custom-container pools, as the API asks for them.
+//!
+//! A changed template does not take over before it can: until it has a ready container, new sessions get the template that
+//! serves, so that an image which cannot be had, or that crashes, costs nobody anything. Sessions that run stay where they
+//! began until they end.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Gateway;
 use crate::pool::PoolName;
-use crate::pool::container::ContainerPool;
-use crate::sandbox::container::ContainerBackend;
+use crate::pool::container::{ContainerPool, ContainerPoolSpecification, Standing};
+use crate::records::{Census, PoolRecords};
+use crate::sandbox::container::{AllowedImages, BackendReport, ContainerBackend};
+use crate::session::{Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
+
+/// What runs containers here.
+#[derive(Clone)]
+pub struct Containers {
+    pub backend: Arc<dyn ContainerBackend>,
+    /// What pools that are made through the API may run.
+    pub allowed_images: AllowedImages,
+}
+
+/// One template of a pool, opened.
+#[derive(Clone)]
+struct Generation {
+    pool: Arc<ContainerPool>,
+    opened_at: OffsetDateTime,
+}
 
 /// One pool of containers.
 #[derive(Clone)]
 pub struct ContainerSessionPool {
-    pool: Arc<ContainerPool>,
+    /// New sessions start here.
+    active: Generation,
+    /// What was asked for last, until it can take over.
+    desired: Option<Generation>,
+    /// As it was before changes, for the sessions that began then.
+    older: Arc<[Arc<ContainerPool>]>,
     drain: Drain,
 }
 
+/// How one template of a pool stands.
+#[derive(Debug, Clone)]
+pub struct TemplateStanding {
+    pub specification: ContainerPoolSpecification,
+    pub opened_at: OffsetDateTime,
+    pub standing: Standing,
+}
+
+/// How a change of a pool gets on.
+#[derive(Debug, Clone)]
+pub struct Rollout {
+    /// What new sessions get.
+    pub active: TemplateStanding,
+    /// What was asked for; None when that is the active one.
+    pub desired: Option<TemplateStanding>,
+}
+
 impl Gateway {
-    /// Containers can be run from now on, with `backend`.
-    pub fn set_container_backend(&self, backend: Arc<dyn ContainerBackend>) {
-        let _ = self.inner.container_backend.set(backend);
-    }
-
     /// What runs containers. None: pools of containers cannot be served here.
-    pub fn container_backend(&self) -> Option<&Arc<dyn ContainerBackend>> {
-        self.inner.container_backend.get()
+    pub fn containers(&self) -> Option<&Containers> {
+        self.inner.pools.containers()
     }
 
-    /// Adds a pool of containers, or puts it in place of the one of its name, which is given back to be closed.
-    pub fn add_container_pool(&self, pool: Arc<ContainerPool>) -> Option<Arc<ContainerPool>> {
-        let name = pool.specification().name.clone();
-        self.inner.container_pools.write().unwrap_or_else(PoisonError::into_inner).insert(name, pool)
-    }
-
-    /// Takes a pool of containers out, to be closed.
-    pub fn remove_container_pool(&self, name: &PoolName) -> Option<Arc<ContainerPool>> {
-        self.inner.container_pools.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+    /// Adds a pool of containers of the configuration file.
+    pub fn add_container_pool(&self, pool: Arc<ContainerPool>) {
+        self.inner.pools.add_containers(pool);
     }
 
     /// A pool of containers by name.
     pub fn container_pool(&self, name: &PoolName) -> Option<ContainerSessionPool> {
-        let pools = self.inner.container_pools.read().unwrap_or_else(PoisonError::into_inner);
-        let pool = pools.get(name)?.clone();
-        Some(ContainerSessionPool { pool, drain: self.inner.drain.clone() })
+        self.inner.pools.find_containers(name)
     }
 
-    /// All pools of containers.
-    pub fn container_pools(&self) -> Vec<Arc<ContainerPool>> {
-        self.inner.container_pools.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    /// All pools of containers, by name.
+    pub fn container_pools(&self) -> Vec<ContainerSessionPool> {
+        self.inner.pools.all_containers()
+    }
+}
+
+impl Generation {
+    fn new(pool: Arc<ContainerPool>) -> Self {
+        Self { pool, opened_at: OffsetDateTime::now_utc() }
+    }
+
+    fn standing(&self) -> TemplateStanding {
+        TemplateStanding {
+            specification: self.pool.specification().clone(),
+            opened_at: self.opened_at,
+            standing: self.pool.standing(),
+        }
     }
 }
 
 impl ContainerSessionPool {
-    pub fn pool(&self) -> &ContainerPool {
-        &self.pool
+    pub(super) fn open(pool: Arc<ContainerPool>, drain: Drain) -> Self {
+        Self { active: Generation::new(pool), desired: None, older: Arc::default(), drain }
+    }
+
+    /// The pool after a change to the template of `young`.
+    pub(super) fn succeeded_by(mut self, young: Arc<ContainerPool>) -> Self {
+        if let Some(never) = self.desired.replace(Generation::new(young)) {
+            self.retire(&never.pool);
+        }
+        self.promote();
+        self
+    }
+
+    /// Whether [`ContainerSessionPool::promote`] or [`ContainerSessionPool::forget_empty`] would do anything.
+    pub(super) fn is_changing(&self) -> bool {
+        self.can_promote() || self.older.iter().any(|pool| pool.is_empty())
+    }
+
+    /// It can once it has a container for the next session, keeps none ready anyway, or is no worse than what there is.
+    fn can_promote(&self) -> bool {
+        self.desired.as_ref().is_some_and(|desired| {
+            desired.pool.specification().ready_session_instances == 0
+                || desired.pool.standing().ready > 0
+                || self.active.pool.standing().is_failing()
+        })
+    }
+
+    /// Lets the desired template take over, if it can.
+    pub(super) fn promote(&mut self) {
+        if self.can_promote()
+            && let Some(desired) = self.desired.take()
+        {
+            let before = std::mem::replace(&mut self.active, desired);
+            self.retire(&before.pool);
+        }
+    }
+
+    fn retire(&mut self, pool: &Arc<ContainerPool>) {
+        pool.retire();
+        self.older = self.older.iter().chain([pool]).cloned().collect();
+    }
+
+    /// Lets go of templates of which nothing is left.
+    pub(super) fn forget_empty(&mut self) {
+        self.older = self.older.iter().filter(|pool| !pool.is_empty()).cloned().collect();
+    }
+
+    /// The oldest first.
+    pub(super) fn generations(&self) -> impl Iterator<Item = &Arc<ContainerPool>> {
+        let young = [Some(&self.active), self.desired.as_ref()].into_iter().flatten();
+        self.older.iter().chain(young.map(|generation| &generation.pool))
+    }
+
+    /// Where a session is; where a new one would begin when there is no such session.
+    pub fn holding(&self, identifier: &Identifier) -> &Arc<ContainerPool> {
+        self.older.iter().find(|pool| pool.session(identifier).is_some()).unwrap_or(&self.active.pool)
+    }
+
+    pub fn name(&self) -> &PoolName {
+        &self.active.pool.specification().name
+    }
+
+    /// What was asked for last.
+    pub fn specification(&self) -> &ContainerPoolSpecification {
+        self.desired.as_ref().unwrap_or(&self.active).pool.specification()
+    }
+
+    pub fn rollout(&self) -> Rollout {
+        Rollout { active: self.active.standing(), desired: self.desired.as_ref().map(Generation::standing) }
+    }
+
+    /// When the template that serves was opened.
+    pub fn opened_at(&self) -> OffsetDateTime {
+        self.active.opened_at
+    }
+
+    /// Where what happens in the pool is written down.
+    pub fn records(&self) -> &PoolRecords {
+        self.active.pool.records()
+    }
+
+    /// The engine, and what it enforces.
+    pub fn report(&self) -> &BackendReport {
+        self.active.pool.report()
+    }
+
+    /// What it has now, sessions of earlier templates included.
+    pub fn census(&self) -> Census {
+        self.older.iter().map(|pool| pool.census()).fold(self.active.pool.census(), |all, older| Census {
+            sessions: all.sessions + older.sessions,
+            running: all.running + older.running,
+            overdue: all.overdue + older.overdue,
+            ..all
+        })
+    }
+
+    pub fn session(&self, identifier: &Identifier) -> Option<SessionView> {
+        self.holding(identifier).session(identifier)
+    }
+
+    /// `top` sessions after the first `skip`, ordered by creation.
+    pub fn sessions(&self, skip: usize, top: usize) -> SessionPage {
+        if self.older.is_empty() {
+            return self.active.pool.sessions(skip, top);
+        }
+        let all: Vec<_> = self.generations().flat_map(|pool| pool.sessions(0, usize::MAX).sessions).collect();
+        SessionPage { total: all.len(), sessions: all.into_iter().skip(skip).take(top).collect() }
+    }
+
+    /// Ends a session. False when there was none.
+    pub fn end_session(&self, identifier: &Identifier) -> bool {
+        self.holding(identifier).end_session(identifier)
     }
 
     /// A request begins; None while the gateway drains. It is under way until the token is dropped.

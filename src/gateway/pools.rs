@@ -4,20 +4,37 @@
 //! until they end.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::containers::{ContainerSessionPool, Containers, Rollout};
 use super::{Gateway, SessionPool};
 use crate::database::DatabaseError;
-use crate::pool::{NotOpened, Pool, PoolName, PoolResource, PoolSpecification, PoolStore};
+use crate::pool::container::ContainerPool;
+use crate::pool::{NotOpened, Pool, PoolName, PoolResource, PoolSpecification, PoolStore, Template};
+use crate::records::{PoolRecords, Records};
 use crate::shutdown::Drain;
 
-/// Opens a pool while the gateway serves. Blocks.
-pub type Opener = Box<dyn Fn(PoolSpecification) -> Result<Arc<Pool>, NotOpened> + Send + Sync>;
+/// Opens pools of interpreters while the gateway serves. All of it blocks.
+pub trait Opener: Send + Sync {
+    /// Opens a pool. With `takes_in` the sessions that the disk has of its name are its own.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    fn open(&self, specification: PoolSpecification, takes_in: bool) -> Result<Arc<Pool>, NotOpened>;
+
+    /// Takes off the disk what sessions of a pool of this name have left there. None of them may be in memory.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn clear(&self, name: &PoolName) -> Result<(), NotOpened>;
+}
 
 /// What is needed to make and keep pools.
 pub struct Control {
     pub store: PoolStore,
-    pub opener: Opener,
+    pub opener: Box<dyn Opener>,
+    /// None: pools of containers are refused.
+    pub containers: Option<Containers>,
 }
 
 /// Why a pool was not changed.
@@ -42,50 +59,95 @@ pub enum PoolChangeError {
 /// A pool as those see it who manage it.
 #[derive(Clone)]
 pub struct PoolView {
-    pub specification: PoolSpecification,
+    pub template: Template,
     /// None: it stands in the configuration file.
     pub resource: Option<PoolResource>,
     /// False: it could not be opened when the gateway started.
     pub is_open: bool,
+    /// Of pools of containers that are open.
+    pub rollout: Option<Rollout>,
+}
+
+enum Open {
+    Interpreter(SessionPool),
+    Containers(ContainerSessionPool),
+}
+
+/// The same before it has its place.
+enum Opened {
+    Interpreter(Arc<Pool>),
+    Containers(Arc<ContainerPool>),
 }
 
 struct Entry {
-    open: Option<SessionPool>,
+    open: Option<Open>,
     resource: Option<PoolResource>,
 }
 
 pub(super) struct Pools {
     entries: RwLock<BTreeMap<PoolName, Entry>>,
+    /// Pools of containers that were deleted, until nothing is left of them.
+    leaving: Mutex<Vec<Arc<ContainerPool>>>,
     control: Option<Control>,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
     drain: Drain,
+    records: Records,
 }
 
+const NO_CONTAINERS: &str = "this gateway runs no containers; its operator adds [containers] to its configuration";
+
 impl Pools {
-    pub fn new(configured: Vec<Arc<Pool>>, control: Option<Control>, drain: Drain) -> Self {
-        let opened = |pool: Arc<Pool>| {
-            let name = pool.specification().name.clone();
-            (name, Entry { open: Some(SessionPool::open(pool, drain.clone())), resource: None })
+    pub fn new(
+        configured: Vec<Arc<Pool>>,
+        containers: Vec<Arc<ContainerPool>>,
+        control: Option<Control>,
+        records: Records,
+    ) -> Self {
+        let drain = Drain::default();
+        let pools = Self {
+            entries: RwLock::default(),
+            leaving: Mutex::default(),
+            control,
+            changing: tokio::sync::Mutex::default(),
+            drain,
+            records,
         };
-        let entries = RwLock::new(configured.into_iter().map(opened).collect());
-        Self { entries, control, changing: tokio::sync::Mutex::default(), drain }
+        for pool in configured {
+            let name = pool.specification().name.clone();
+            let open = Some(Open::Interpreter(SessionPool::open(pool, pools.drain.clone())));
+            pools.write().insert(name, Entry { open, resource: None });
+        }
+        containers.into_iter().for_each(|pool| pools.add_containers(pool));
+        pools
+    }
+
+    /// Adds a pool of the configuration file.
+    pub fn add_containers(&self, pool: Arc<ContainerPool>) {
+        let name = pool.specification().name.clone();
+        let open = Some(Open::Containers(ContainerSessionPool::open(pool, self.drain.clone())));
+        self.write().insert(name, Entry { open, resource: None });
     }
 
     /// Opens what the store holds. Blocks. What cannot be opened is shown as failed; the others serve.
     pub fn reopen(&self) -> Result<(), DatabaseError> {
         let Some(control) = &self.control else { return Ok(()) };
+        for name in control.store.condemned()? {
+            if let Err(error) = self.clear_away(control, &name) {
+                tracing::error!(pool = %name, %error, "what a deleted pool has left cannot be cleared away");
+            }
+        }
         for resource in control.store.load()? {
             let name = resource.name().clone();
             if self.read().contains_key(&name) {
                 tracing::warn!(pool = %name, "a stored pool is hidden by one of the configuration file");
                 continue;
             }
-            let opened = (control.opener)(resource.specification.clone());
+            let opened = self.open(control, &resource.template, true);
             if let Err(error) = &opened {
                 tracing::error!(pool = %name, %error, "a stored pool cannot be opened");
             }
-            let open = opened.ok().map(|pool| SessionPool::open(pool, self.drain.clone()));
+            let open = opened.ok().map(|opened| self.place(None, opened));
             self.write().insert(name, Entry { open, resource: Some(resource) });
         }
         Ok(())
@@ -95,8 +157,30 @@ impl Pools {
         &self.drain
     }
 
+    pub fn containers(&self) -> Option<&Containers> {
+        self.control.as_ref()?.containers.as_ref()
+    }
+
     pub fn find(&self, name: &PoolName) -> Option<SessionPool> {
-        self.read().get(name)?.open.clone()
+        match self.read().get(name)?.open.as_ref()? {
+            Open::Interpreter(pool) => Some(pool.clone()),
+            Open::Containers(_) => None,
+        }
+    }
+
+    pub fn find_containers(&self, name: &PoolName) -> Option<ContainerSessionPool> {
+        match self.read().get(name)?.open.as_ref()? {
+            Open::Interpreter(_) => None,
+            Open::Containers(pool) => Some(pool.clone()),
+        }
+    }
+
+    /// Where what happens in the pool of this name is written down, whatever its sessions are.
+    pub fn records_of(&self, name: &PoolName) -> Option<PoolRecords> {
+        Some(match self.read().get(name)?.open.as_ref()? {
+            Open::Interpreter(pool) => pool.records().clone(),
+            Open::Containers(pool) => pool.records().clone(),
+        })
     }
 
     pub fn view(&self, name: &PoolName) -> Option<PoolView> {
@@ -107,17 +191,83 @@ impl Pools {
         self.read().values().map(Entry::view).collect()
     }
 
+    /// The pools of interpreters.
     pub fn all(&self) -> Vec<SessionPool> {
-        self.read().values().filter_map(|entry| entry.open.clone()).collect()
+        let open = |entry: &Entry| match &entry.open {
+            Some(Open::Interpreter(pool)) => Some(pool.clone()),
+            Some(Open::Containers(_)) | None => None,
+        };
+        self.read().values().filter_map(open).collect()
     }
 
-    /// Lets go of generations whose last session has ended.
-    pub fn forget_empty_generations(&self) {
-        let has_empty = |entry: &Entry| entry.open.iter().any(|open| open.older.iter().any(|pool| pool.is_empty()));
-        if self.read().values().any(has_empty) {
+    pub fn all_containers(&self) -> Vec<ContainerSessionPool> {
+        let open = |entry: &Entry| match &entry.open {
+            Some(Open::Containers(pool)) => Some(pool.clone()),
+            Some(Open::Interpreter(_)) | None => None,
+        };
+        self.read().values().filter_map(open).collect()
+    }
+
+    /// Lets go of generations whose last session has ended, and lets those take over that can.
+    pub fn move_generations(&self) {
+        let moves = |entry: &Entry| match &entry.open {
+            Some(Open::Interpreter(open)) => open.older.iter().any(|pool| pool.is_empty()),
+            Some(Open::Containers(open)) => open.is_changing(),
+            None => false,
+        };
+        if self.read().values().any(moves) {
             for open in self.write().values_mut().filter_map(|entry| entry.open.as_mut()) {
-                open.older = open.older.iter().filter(|pool| !pool.is_empty()).cloned().collect();
+                match open {
+                    Open::Interpreter(open) => {
+                        open.older = open.older.iter().filter(|pool| !pool.is_empty()).cloned().collect();
+                    }
+                    Open::Containers(open) => {
+                        open.promote();
+                        open.forget_empty();
+                    }
+                }
             }
+        }
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).retain(|pool| !pool.is_empty());
+    }
+
+    /// Ends everything; what is to survive is on disk then.
+    pub async fn close(&self) {
+        for session_pool in self.all() {
+            session_pool.close().await;
+        }
+        let mut containers = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        containers
+            .extend(self.all_containers().iter().flat_map(|pool| pool.generations().cloned().collect::<Vec<_>>()));
+        futures_util::future::join_all(containers.iter().map(|pool| pool.close())).await;
+    }
+
+    /// Blocks. See [`Opener::open`] for `takes_in`.
+    fn open(&self, control: &Control, template: &Template, takes_in: bool) -> Result<Opened, NotOpened> {
+        match template {
+            Template::Interpreter(pool) => {
+                if takes_in && !pool.is_stored() {
+                    // It may have been before.
+                    control.opener.clear(&pool.name)?;
+                }
+                control.opener.open(pool.clone(), takes_in).map(Opened::Interpreter)
+            }
+            Template::Container(pool) => {
+                let containers = control.containers.as_ref();
+                let backend = containers.ok_or(NotOpened::Unavailable(NO_CONTAINERS.into()))?.backend.clone();
+                Ok(Opened::Containers(ContainerPool::open(pool.clone(), backend, &self.records)))
+            }
+        }
+    }
+
+    /// What was just opened, in the place of what was there.
+    fn place(&self, before: Option<Open>, opened: Opened) -> Open {
+        match (before, opened) {
+            (Some(Open::Interpreter(older)), Opened::Interpreter(pool)) => Open::Interpreter(older.succeeded_by(pool)),
+            (Some(Open::Containers(older)), Opened::Containers(pool)) => Open::Containers(older.succeeded_by(pool)),
+            // Its kind cannot be changed: nothing else was there.
+            (_, Opened::Interpreter(pool)) => Open::Interpreter(SessionPool::open(pool, self.drain.clone())),
+            (_, Opened::Containers(pool)) => Open::Containers(ContainerSessionPool::open(pool, self.drain.clone())),
         }
     }
 
@@ -131,7 +281,7 @@ impl Pools {
             if !known.is_in(&resource.subscription, Some(&resource.resource_group)) {
                 return Err(PoolChangeError::Elsewhere);
             }
-            if before.is_open && before.specification == resource.specification {
+            if before.is_open && before.template == resource.template {
                 // Tags and the like: no session notices.
                 control.store.put(&resource)?;
                 if let Some(entry) = self.write().get_mut(&name) {
@@ -140,17 +290,23 @@ impl Pools {
                 return Ok(false);
             }
         }
-        let pool = (control.opener)(resource.specification.clone())?;
+        if before.is_none() && matches!(resource.template, Template::Interpreter(_)) {
+            // What an earlier pool of this name may have left is nobody's.
+            control.opener.clear(&name)?;
+        }
+        let takes_in = before.as_ref().is_none_or(|before| !before.is_open);
+        let opened = self.open(control, &resource.template, takes_in)?;
         if let Err(error) = control.store.put(&resource) {
-            pool.workers().clone().spawn(async move { pool.close().await });
+            match opened {
+                Opened::Interpreter(pool) => drop(pool.workers().clone().spawn(async move { pool.close().await })),
+                Opened::Containers(pool) => self.leave([pool]),
+            }
             return Err(error.into());
         }
         let mut entries = self.write();
-        let open = match entries.get_mut(&name).and_then(|entry| entry.open.take()) {
-            Some(older) => older.succeeded_by(pool),
-            None => SessionPool::open(pool, self.drain.clone()),
-        };
-        entries.insert(name, Entry { open: Some(open), resource: Some(resource) });
+        let before_it = entries.get_mut(&name).and_then(|entry| entry.open.take());
+        let open = Some(self.place(before_it, opened));
+        entries.insert(name, Entry { open, resource: Some(resource) });
         Ok(before.is_none())
     }
 
@@ -159,14 +315,29 @@ impl Pools {
         if self.view(name).is_some_and(|view| view.resource.is_none()) {
             return Err(PoolChangeError::Configured);
         }
-        control.store.delete(name)?;
+        control.store.condemn(name)?;
         let gone = self.write().remove(name);
-        if let Some(open) = gone.and_then(|entry| entry.open) {
-            // Nobody waits for the memory.
-            let workers = open.pool.workers().clone();
-            workers.spawn(async move { open.close().await });
+        match gone.and_then(|entry| entry.open) {
+            Some(Open::Interpreter(open)) => open.generations().for_each(|pool| pool.discard()),
+            Some(Open::Containers(open)) => self.leave(open.generations().cloned()),
+            None => {}
         }
-        Ok(())
+        self.clear_away(control, name)
+    }
+
+    /// Ends a deletion: nothing is left of the pool. Blocks.
+    fn clear_away(&self, control: &Control, name: &PoolName) -> Result<(), PoolChangeError> {
+        control.opener.clear(name)?;
+        Ok(control.store.delete(name)?)
+    }
+
+    /// Ends pools of containers in the background.
+    fn leave(&self, pools: impl IntoIterator<Item = Arc<ContainerPool>>) {
+        for pool in pools {
+            pool.retire();
+            self.leaving.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
+            tokio::spawn(async move { pool.close().await });
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<PoolName, Entry>> {
@@ -181,12 +352,17 @@ impl Pools {
 impl Entry {
     fn view(&self) -> PoolView {
         // What is asked for, where it is not there.
-        let specification = match (&self.open, &self.resource) {
-            (Some(open), _) => open.specification().clone(),
-            (None, Some(resource)) => resource.specification.clone(),
+        let template = match (&self.open, &self.resource) {
+            (Some(Open::Interpreter(open)), _) => Template::Interpreter(open.specification().clone()),
+            (Some(Open::Containers(open)), _) => Template::Container(open.specification().clone()),
+            (None, Some(resource)) => resource.template.clone(),
             (None, None) => unreachable!("a pool of the configuration file is open"),
         };
-        PoolView { specification, resource: self.resource.clone(), is_open: self.open.is_some() }
+        let rollout = match &self.open {
+            Some(Open::Containers(open)) => Some(open.rollout()),
+            Some(Open::Interpreter(_)) | None => None,
+        };
+        PoolView { template, resource: self.resource.clone(), is_open: self.open.is_some(), rollout }
     }
 }
 

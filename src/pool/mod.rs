@@ -18,7 +18,7 @@ pub use facilities::Facilities;
 pub use history::HistoryError;
 pub use keeping::{FindImage, Keeping};
 pub use name::{InvalidPoolName, PoolName};
-pub use resource::{PoolResource, PoolStore};
+pub use resource::{PoolResource, PoolStore, Template};
 pub use specification::{InvalidSpecification, OnCooldown, PoolLimits, PoolSpecification, Retention, SnapshotPolicy};
 
 use crate::egress::Egress;
@@ -107,9 +107,20 @@ impl Pool {
         facilities: Facilities,
         keeping: Keeping,
     ) -> Result<Arc<Self>, StoreError> {
-        let pool = Self::with(specification, image, packages, facilities, Some(keeping));
+        let pool = Self::open_beside(specification, image, packages, facilities, keeping);
         pool.take_in()?;
         Ok(pool)
+    }
+
+    /// The same beside an older pool of its name, whose sessions those are that are there.
+    pub fn open_beside(
+        specification: PoolSpecification,
+        image: Arc<Image>,
+        packages: Arc<Packages>,
+        facilities: Facilities,
+        keeping: Keeping,
+    ) -> Arc<Self> {
+        Self::with(specification, image, packages, facilities, Some(keeping))
     }
 
     fn with(
@@ -304,6 +315,16 @@ impl Pool {
         };
         let log = format!("closed, and {} sessions with it", sessions.len());
         self.records.event(Level::Informational, "PoolClosed", log);
+        self.drop_elsewhere(sessions);
+    }
+
+    /// Ends all sessions for good: none survives.
+    pub fn discard(&self) {
+        self.supply().ready.close();
+        self.directory.retire();
+        let sessions = self.directory.end_all();
+        let log = format!("deleted, and {} sessions with it", sessions.len());
+        self.records.event(Level::Informational, "PoolDeleted", log);
         self.drop_elsewhere(sessions);
     }
 

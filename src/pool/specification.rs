@@ -251,19 +251,11 @@ impl PoolSpecification {
         ]
         .into_iter()
         .flatten()
-        .chain(self.tags_problem())
+        .chain(tags_problem(&self.tags).map(|problem| self.problem("tags", problem)))
         .chain(self.never_hibernates())
         .chain(self.additions().problem().map(|problem| self.problem("packages", problem)))
         .chain(self.egress.problems().into_iter().map(|(setting, problem)| self.problem(setting, problem)))
         .collect()
-    }
-
-    /// The hosted platform's limits of tags.
-    fn tags_problem(&self) -> Option<InvalidSpecification> {
-        let fits = |(name, value): (&String, &String)| (1..=512).contains(&name.len()) && value.len() <= 256;
-        let fine = self.tags.len() <= 50 && self.tags.iter().all(fits);
-        let problem = "must be at most 50, with names of 1 to 512 bytes and values of at most 256";
-        (!fine).then(|| self.problem("tags", problem.into()))
     }
 
     fn never_hibernates(&self) -> Option<InvalidSpecification> {
@@ -325,6 +317,13 @@ impl PoolSpecification {
             },
         }
     }
+}
+
+/// The hosted platform's limits of tags.
+pub(super) fn tags_problem(tags: &BTreeMap<String, String>) -> Option<String> {
+    let fits = |(name, value): (&String, &String)| (1..=512).contains(&name.len()) && value.len() <= 256;
+    let fine = tags.len() <= 50 && tags.iter().all(fits);
+    (!fine).then(|| "must be at most 50, with names of 1 to 512 bytes and values of at most 256".into())
 }
 
 #[cfg(test)]

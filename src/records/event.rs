@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::Pseudonym;
+use super::{Pseudonym, Table};
 
 /// How much somebody should care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub enum Made {
     Ready,
     /// Its sandbox is made when its first execution needs it.
     OnDemand,
+    /// It had to wait for its sandbox.
+    Awaited,
     /// It goes on from another session.
     Forked,
 }
@@ -80,6 +82,12 @@ pub enum Ended {
     Stopped,
     /// Its guest broke and there was nothing to roll back to, or an execution was cut off.
     Broken,
+    /// It lived as long as it may.
+    Aged,
+    /// Its container ended by itself.
+    Exited,
+    /// Its container failed its liveness probe.
+    Unhealthy,
     /// Its pool closed.
     Closed,
 }
@@ -116,12 +124,44 @@ pub(super) struct At {
 /// A row to be, or some of them.
 #[derive(Debug)]
 pub(super) enum Record {
-    Console { at: At, session: Pseudonym, execution: String, lines: Vec<Line> },
-    Lifecycle { at: At, session: Pseudonym, level: Level, operation: &'static str, log: String },
-    Pool { at: At, level: Level, operation: &'static str, log: String },
+    Console {
+        at: At,
+        session: Pseudonym,
+        execution: String,
+        lines: Vec<Line>,
+    },
+    Lifecycle {
+        at: At,
+        session: Pseudonym,
+        level: Level,
+        operation: &'static str,
+        log: String,
+    },
+    Pool {
+        at: At,
+        level: Level,
+        operation: &'static str,
+        log: String,
+    },
     Audit(Audit),
-    Execution { at: At, tags: Arc<str>, session: Pseudonym, used: Consumed },
-    Session { at: At, tags: Arc<str>, session: Pseudonym, allocated: Duration, idle: Duration },
+    Execution {
+        at: At,
+        tags: Arc<str>,
+        session: Pseudonym,
+        used: Consumed,
+    },
+    Session {
+        at: At,
+        tags: Arc<str>,
+        session: Pseudonym,
+        allocated: Duration,
+        idle: Duration,
+    },
+    /// The rows of a table up to this one were exported.
+    HandedOn {
+        table: Table,
+        last: i64,
+    },
 }
 
 impl Record {
@@ -130,7 +170,7 @@ impl Record {
         match self {
             Self::Console { lines, .. } => lines.iter().map(|line| line.text.len() as u64).sum(),
             Self::Lifecycle { log, .. } | Self::Pool { log, .. } => log.len() as u64,
-            Self::Audit(_) | Self::Execution { .. } | Self::Session { .. } => 0,
+            Self::Audit(_) | Self::Execution { .. } | Self::Session { .. } | Self::HandedOn { .. } => 0,
         }
     }
 }
@@ -140,6 +180,7 @@ impl Made {
         match self {
             Self::Ready => "ready",
             Self::OnDemand => "on-demand",
+            Self::Awaited => "awaited",
             Self::Forked => "forked",
         }
     }
@@ -148,6 +189,7 @@ impl Made {
         match self {
             Self::Ready => "made, on a ready sandbox",
             Self::OnDemand => "made; its sandbox follows with the first execution",
+            Self::Awaited => "made, once a sandbox was ready for it",
             Self::Forked => "made as a fork of another session",
         }
     }
@@ -159,6 +201,9 @@ impl Ended {
             Self::Expired => "expired",
             Self::Stopped => "stopped",
             Self::Broken => "broken",
+            Self::Aged => "aged",
+            Self::Exited => "exited",
+            Self::Unhealthy => "unhealthy",
             Self::Closed => "closed",
         }
     }
@@ -170,14 +215,17 @@ impl Ended {
             Self::Broken => {
                 "ended: its guest broke, or its execution was cut off, and there was nothing to roll back to"
             }
+            Self::Aged => "ended: it had lived as long as it may",
+            Self::Exited => "ended: its container ended",
+            Self::Unhealthy => "ended: its container failed its liveness probe",
             Self::Closed => "ended: its pool closed",
         }
     }
 
     pub(super) fn level(self) -> Level {
         match self {
-            Self::Expired | Self::Stopped | Self::Closed => Level::Informational,
-            Self::Broken => Level::Warning,
+            Self::Expired | Self::Stopped | Self::Aged | Self::Exited | Self::Closed => Level::Informational,
+            Self::Broken | Self::Unhealthy => Level::Warning,
         }
     }
 }

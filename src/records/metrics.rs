@@ -22,6 +22,8 @@ pub struct Census {
     pub hibernated: usize,
     /// Those in which code runs.
     pub running: usize,
+    /// How long the execution that runs longest has had its session.
+    pub longest_running: Option<Duration>,
     /// Executions that wait for a session.
     pub waiting: usize,
     /// Sandboxes that are ready for new sessions.
@@ -71,9 +73,7 @@ const VALID: &str = "names and labels are constants, and each is made once";
 
 impl PoolMetrics {
     pub(super) fn new(pool: &str) -> Self {
-        // `poolName` is the hosted service's word for it.
-        let labels = HashMap::from([("poolName".to_owned(), pool.to_owned())]);
-        let registry = Registry::new_custom(None, Some(labels)).expect(VALID);
+        let registry = registry_of(pool);
         let made = Maker(&registry);
         Self {
             allocation: made.histograms(
@@ -103,7 +103,8 @@ impl PoolMetrics {
                 .expect(VALID),
             ),
             gauges: Gauges {
-                executing: made.gauge("PoolExecutingPodCount", "Sessions that live in memory."),
+                // The hosted service's names.
+                executing: made.gauge("PoolExecutingPodCount", "Sessions that live, those on disk aside."),
                 hibernated: made.gauge("sandpool_sessions_hibernated", "Sessions that are on disk alone."),
                 pending: made.gauge("PoolPendingPodCount", "Sandboxes that are being made ready."),
                 ready: made.gauge("PoolReadyPodCount", "Sandboxes that are ready for new sessions."),
@@ -168,7 +169,10 @@ impl PoolMetrics {
         Counts {
             made: sum(&self.made),
             ended: sum(&self.ended),
-            broken: self.ended.with_label_values(&[Ended::Broken.as_str()]).get(),
+            broken: [Ended::Broken, Ended::Unhealthy]
+                .map(|why| self.ended.with_label_values(&[why.as_str()]).get())
+                .into_iter()
+                .sum(),
             rolled_back: self.rolled_back.get(),
             failed_starts: self.failed_starts.get(),
             rejections: sum(&self.rejections),
@@ -190,6 +194,12 @@ impl PoolMetrics {
         gauges.memory.set(whole(census.memory_bytes));
         self.registry.gather()
     }
+}
+
+fn registry_of(pool: &str) -> Registry {
+    // `poolName` is the hosted service's word for it.
+    let labels = HashMap::from([("poolName".to_owned(), pool.to_owned())]);
+    Registry::new_custom(None, Some(labels)).expect(VALID)
 }
 
 /// What a pool has counted since the gateway started.
@@ -282,6 +292,11 @@ impl Exposition {
                 None => self.0.push(family),
             }
         }
+    }
+
+    /// As they are.
+    pub fn families(&self) -> &[MetricFamily] {
+        &self.0
     }
 
     /// In Prometheus' text format.

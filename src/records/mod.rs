@@ -2,9 +2,9 @@
 //!
 //! | table | holds | by |
 //! |---|---|---|
-//! | `console` | what executions wrote to stdout and stderr: the one place where output is kept | `execution/` |
+//! | `console` | what executions and containers wrote to stdout and stderr: the one place where output is kept | `execution/`, `pool/` |
 //! | `lifecycle` | sessions made, forked, rolled back, ended and why | `session/`, `pool/` |
-//! | `pools` | pools opened and closed, images replaced, sandboxes that could not be made | `pool/` |
+//! | `pools` | pools opened and closed, images replaced, sandboxes and containers that could not be made, and why | `pool/` |
 //! | `audit` | who asked what, when, from where, and how it ended | `api/` |
 //! | `usage` | time, fuel, memory and bytes by execution; time held and unused by session | `execution/`, `session/` |
 //!
@@ -18,6 +18,7 @@
 //! same for the same identifier, whose key stays in the data directory.
 
 mod event;
+mod export;
 mod metrics;
 mod pool;
 mod pseudonym;
@@ -36,6 +37,7 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use event::{Audit, Consumed, Ended, Level, Line, Made, Stream};
+pub use export::Fresh;
 pub use metrics::{Census, Counts, Exposition};
 pub use pool::PoolRecords;
 pub use pseudonym::Pseudonym;

@@ -94,6 +94,18 @@ impl PoolRecords {
         self.event(Level::Error, "StartFailed", "a sandbox could not be made; the gateway's log tells why");
     }
 
+    /// The same where the cause is the pool's own settings, or its image, and so its operator's to know. `log` quotes nothing
+    /// of a session or a caller.
+    pub fn start_failed(&self, operation: &'static str, log: impl Into<String>) {
+        self.metrics.failed_start();
+        self.event(Level::Error, operation, log);
+    }
+
+    /// A request was served by a session's container.
+    pub fn forwarded(&self, wall: Duration) {
+        self.metrics.executed("forwarded", wall);
+    }
+
     /// An execution has its session, and the sandbox of it, `took` after it was let in.
     pub fn allocated(&self, new: bool, took: Duration) {
         self.metrics.allocated(new, took);
@@ -126,7 +138,7 @@ impl PoolRecords {
         self.records.add(Record::Execution { at: self.now(), tags: self.tags.clone(), session, used });
     }
 
-    /// What an execution wrote.
+    /// What an execution wrote, or with an empty `execution` a session on its own.
     pub fn console(&self, identifier: &str, execution: &str, lines: Vec<Line>) {
         if lines.is_empty() || !self.console {
             return;

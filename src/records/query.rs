@@ -1,13 +1,15 @@
 //! Reading records: filters and pages. Rows come as JSON, with the columns of the hosted service's log tables where it has such a
 //! table; a session is in `PodName`, as a pseudonym.
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Pseudonym, Records, RecordsError};
 use crate::database::{Connection, SqlError};
 
 /// What can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Table {
     Console,
     Lifecycle,
@@ -153,7 +155,7 @@ impl Table {
     }
 
     /// Names and values of a row's JSON. The first fifteen columns of a log are the service's; what has no meaning here is null.
-    fn columns(self) -> String {
+    pub(super) fn columns(self) -> String {
         let time = "'TimeGenerated', strftime('%Y-%m-%dT%H:%M:', at / 1000000, 'unixepoch') || printf('%02d.%06dZ', at / 1000000 % 60, at % 1000000)";
         let log = |kind: &str, session: &str, level: &str, operation: &str| {
             format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::database::{self, Connection, DatabaseError, Durability, OpenFlags, SqlError};
 
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
 CREATE TABLE console (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, pool TEXT NOT NULL, session TEXT NOT NULL, execution TEXT NOT NULL,
     stream TEXT NOT NULL, log TEXT NOT NULL
@@ -33,6 +33,9 @@ CREATE TABLE usage (
     allocated INTEGER, idle INTEGER
 ) STRICT;
 CREATE INDEX usage_at ON usage (at);
+", "
+-- How far each table was exported.
+CREATE TABLE handed_on (records TEXT PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 "];
 
 /// Opens the database for its writer.

@@ -120,6 +120,10 @@ fn insert(to: &Transaction<'_>, record: &Record) -> Result<(), SqlError> {
             let values = params![micros(at.at), &*at.pool, &**tags, session.to_string(), allocated, idle];
             to.prepare_cached(sql)?.execute(values)?;
         }
+        Record::HandedOn { table, last } => {
+            let sql = "INSERT OR REPLACE INTO handed_on (records, last) VALUES (?, ?)";
+            to.prepare_cached(sql)?.execute(params![table.name(), last])?;
+        }
     }
     Ok(())
 }

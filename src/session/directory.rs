@@ -262,7 +262,10 @@ impl Directory {
                 State::Idle { expires_at } | State::Hibernated { expires_at } => {
                     census.overdue += usize::from(late.is_some_and(|late| expires_at < late));
                 }
-                State::Running | State::Ending | State::Ended => census.running += 1,
+                State::Running | State::Ending | State::Ended => {
+                    census.running += 1;
+                    census.longest_running = census.longest_running.max(record.running_for());
+                }
             }
         }
         census

@@ -197,6 +197,11 @@ impl Record {
         self.busy + self.leased_at.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
+    /// How long the present execution has had it.
+    fn running_for(&self) -> Option<Duration> {
+        self.leased_at.map(|since| since.elapsed())
+    }
+
     /// No execution has it any more.
     fn given_back(&mut self) {
         self.busy = self.busy();

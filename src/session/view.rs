@@ -1,6 +1,6 @@
 //! What a session looks like from outside.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
@@ -18,6 +18,8 @@ pub struct SessionView {
     /// Changes with every use.
     pub etag: String,
     pub state: SessionState,
+    /// How long the execution that has it has had it.
+    pub running_for: Option<Duration>,
 }
 
 /// Where a session stands, for those outside.
@@ -57,6 +59,7 @@ impl Session {
                 State::Running | State::Ending => SessionState::Running,
                 State::Hibernated { .. } => SessionState::Hibernated,
             },
+            running_for: record.running_for(),
         }
     }
 }

@@ -74,7 +74,7 @@ fn allowed(operation: &str) -> &'static [Role] {
         "readSession" | "listSessions" | "readMetadata" | "manageReadSession" | "manageListSessions" => {
             &[Executor, Contributor, Reader]
         }
-        "readHealth" => &[Executor, Contributor, Reader],
+        "readHealth" | "manageHealth" => &[Executor, Contributor, Reader],
         "readPoolRecords" | "sumPoolUsage" => &[Contributor, Reader],
         "endSession" | "manageStopSession" => &[Executor, Contributor],
         "listPoolsBySubscription" | "listPools" | "readPool" => &[Executor, Contributor, Reader],

@@ -12,6 +12,7 @@ use sandpool::api::serve::Connections;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::gateway::Gateway;
 use crate::support::http::{Answer, Running, gateway_with};
 
 struct Limited {
@@ -143,4 +144,38 @@ async fn sessions_and_a_days_use_have_limits() {
     assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("QuotaExceeded", Some("86400")));
     limited.clock.advance(Duration::from_secs(86_400));
     assert_eq!(limited.list(&key).await.status, 200);
+}
+
+/// The status of an execution, and the code of its refusal.
+fn executed(gateway: &Gateway, code: &str) -> (u16, String) {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let request = agent.post(format!("{}/executions?identifier=spender", gateway.pool_url("python")));
+    let mut answer = request.send_json(json!({ "code": code })).unwrap();
+    let body: serde_json::Value = answer.body_mut().read_json().unwrap();
+    (answer.status().as_u16(), body["error"]["code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_days_use_survives_a_gateway_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = "[limits.key]\ncpu_seconds_per_day = 1\n[limits.pool]\nbytes_per_day = 1000000\n";
+    let settings = format!("{limits}[[pool]]\nname = 'python'\nedition = 'base'\nready_session_instances = 1");
+    let spend = "import time\nend = time.process_time() + 1.2\nwhile time.process_time() < end: pass";
+    let first = Gateway::on_data(&settings, folder.path());
+    assert_eq!(executed(&first, spend), (200, String::new()));
+    assert_eq!(executed(&first, "1"), (429, "QuotaExceeded".into()));
+    // It is written once a second.
+    std::thread::sleep(Duration::from_millis(2500));
+    first.kill();
+    let second = Gateway::on_data(&settings, folder.path());
+    assert_eq!(executed(&second, "1"), (429, "QuotaExceeded".into()));
+    // A clean end writes what is left, of everybody's.
+    drop(second);
+    let others = settings.replace("cpu_seconds_per_day = 1", "cpu_seconds_per_day = 100");
+    let third = Gateway::on_data(&others, folder.path());
+    assert_eq!(executed(&third, &format!("1 #{}", "x".repeat(1_000_000))).0, 200);
+    third.terminate();
+    third.wait();
+    let fourth = Gateway::on_data(&others, folder.path());
+    assert_eq!(executed(&fourth, "1"), (429, "QuotaExceeded".into()));
 }

@@ -272,3 +272,56 @@ fn a_key_made_in_the_data_directory_opens_the_gateway() {
     let caller = runtime.block_on(access.admit(Some(format!("Bearer {}", key.trim()).as_bytes()))).unwrap();
     assert_eq!(caller.grants[0].roles, [Role::Contributor].into());
 }
+
+/// A pool of the API whose sessions go to disk; the status of the answer.
+fn put_durable(gateway: &Gateway, more: Value) -> u16 {
+    let mut own = json!({"edition": "base", "durable": true, "limits": {"memory_mebibytes": 256}});
+    own.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let scale = json!({"maxConcurrentSessions": 3, "readySessionInstances": 0});
+    let body = json!({"properties": {"containerType": "PythonLTS", "scaleConfiguration": scale, "sandpool": own}});
+    let put = ureq::put(format!("{}{GROUP}/kept", gateway.url()));
+    put.send_json(body).expect("it is taken").status().as_u16()
+}
+
+/// What code prints in a session of it.
+fn printed(gateway: &Gateway, session: &str, code: &str) -> String {
+    let url = format!("{}/pools/kept/executions?identifier={session}", gateway.url());
+    let answer = ureq::post(url).send_json(json!({ "code": code })).expect("it runs").body_mut().read_json::<Value>();
+    answer.unwrap()["result"]["stdout"].as_str().unwrap().trim().to_owned()
+}
+
+const TRY: &str = "print(globals().get('x'))";
+
+#[test]
+fn sessions_of_a_made_pool_survive_and_go_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "[[pool]]\nname = 'python'\nedition = 'base'\nready_session_instances = 0";
+    let gateway = Gateway::on_data(settings, folder.path());
+    assert_eq!(put_durable(&gateway, json!({})), 201);
+    printed(&gateway, "session-1", "x = 41");
+    // A change: the sessions stay where they are, on disk too, and the new template does not take them for its own.
+    assert_eq!(put_durable(&gateway, json!({"queue_length": 3})), 200);
+    assert_eq!(printed(&gateway, "session-1", TRY), "41");
+    printed(&gateway, "session-2", "x = 42");
+    gateway.kill();
+    let gateway = Gateway::on_data(settings, folder.path());
+    assert_eq!([printed(&gateway, "session-1", TRY), printed(&gateway, "session-2", TRY)], ["41", "42"]);
+    gateway.terminate();
+    assert!(gateway.wait().success());
+    let gateway = Gateway::on_data(settings, folder.path());
+    assert_eq!(printed(&gateway, "session-2", TRY), "42");
+    ureq::delete(format!("{}{GROUP}/kept", gateway.url())).call().expect("it is deleted");
+    let left = || {
+        let store = rusqlite::Connection::open(folder.path().join("snapshots/snapshots.db")).unwrap();
+        store.query_row("SELECT count(*) FROM session", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(left(), 0, "off the disk when it is answered");
+    assert_eq!(put_durable(&gateway, json!({"on_cooldown": "hibernate"})), 201);
+    assert_eq!([printed(&gateway, "session-1", TRY), printed(&gateway, "session-2", "x = 1")], ["None", ""]);
+    // One that keeps nothing any more keeps nothing after a restart.
+    assert_eq!(put_durable(&gateway, json!({"durable": false})), 200);
+    gateway.kill();
+    let gateway = Gateway::on_data(settings, folder.path());
+    assert_eq!(printed(&gateway, "session-2", TRY), "None");
+    assert_eq!(left(), 0);
+}

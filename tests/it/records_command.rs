@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
+use opentelemetry_proto::tonic::logs::v1::LogsData;
 use serde_json::Value;
 
 use crate::support::gateway::Gateway;
@@ -40,6 +41,20 @@ fn an_operator_sees_what_happened_and_stops_a_stuck_session() {
     assert_eq!(json_lines(&said(&gateway, &["usage", "--output", "json"]))[0]["executions"], 1);
     let audit = said(&gateway, &["audit", "--operation", "Execute"]);
     assert!(audit.contains("Execute") && audit.contains("127.0.0.1") && audit.contains("200"), "{audit}");
+    for (command, kind) in [
+        (&["logs"][..], "AppEnvSessionConsoleLogs"),
+        (&["logs", "lifecycle"], "AppEnvSessionLifecycleLogs"),
+        (&["audit"], "SandpoolAuditLogs"),
+        (&["usage"], "SandpoolUsage"),
+    ] {
+        let lines = said(&gateway, &[command, &["--output", "otlp"]].concat());
+        for line in lines.lines() {
+            let data: LogsData = serde_json::from_str(line).expect("a message of OTLP");
+            let records = &data.resource_logs[0].scope_logs[0].log_records;
+            assert!(records.iter().all(|record| record.event_name == kind && record.time_unix_nano > 0), "{line}");
+        }
+        assert!(!lines.is_empty(), "{command:?}");
+    }
     assert!(sandpool(&gateway, &["logs", "--since", "yesterday"]).status.code() == Some(2));
 
     // A session is stuck.

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::collector::Collector;
 use crate::support::gateway::Gateway;
 
 const POOLS: &str = "
@@ -26,6 +27,7 @@ impl Caller<'_> {
         let url = format!("{}{path}", self.0.url());
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
         request = request.header("authorization", "Bearer canary-key-of-the-gateway");
+        request = request.header("tracestate", "canary=canary").header("x-request-id", "canary-request");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -48,7 +50,8 @@ impl Caller<'_> {
 
 #[test]
 fn canaries_are_seen_in_the_console_of_their_pool_alone() {
-    let gateway = Gateway::configured(POOLS);
+    let collector = Collector::start();
+    let gateway = Gateway::configured(&format!("{}{POOLS}", collector.setting()));
     let caller = Caller(&gateway);
     let code = "# canary-code\nimport sys\nprint('canary-output')\nprint('canary-error', file=sys.stderr)\n\
                 open('canary-file.txt', 'w').write('canary-content')\n'canary-result'";
@@ -94,14 +97,23 @@ fn canaries_are_seen_in_the_console_of_their_pool_alone() {
     assert!(metrics.contains("sandpool_") && !metrics.contains("canary"), "{metrics}");
     gateway.terminate();
     gateway.wait();
+    let exported = collector.sent();
+    for sent in &exported {
+        let text = String::from_utf8_lossy(&sent.body).to_lowercase();
+        assert!(!text.contains("canary"), "{}: {text}", sent.path);
+    }
+    let executions = collector.spans().iter().filter(|span| span.name == "execution").count();
+    assert!(executions >= 5 && !collector.logs().is_empty() && !collector.metrics().is_empty());
     let log = gateway.log();
     let told: Vec<_> = log.lines().filter(|line| line.to_lowercase().contains("canary")).collect();
     assert!(told.is_empty(), "{told:#?}");
     // It was a trace that was looked at: one tree of spans an execution.
     let plain = plain(&log);
-    for span in
-        ["request{operation=\"Execute\"}", ":execution{pool=\"python\"}:lease", ":execution{pool=\"python\"}:run"]
-    {
+    for span in [
+        "request{method=\"POST\" operation=\"Execute\" pool=\"python\"",
+        ":execution{pool=\"python\"}:lease",
+        ":execution{pool=\"python\"}:run",
+    ] {
         assert!(plain.contains(span), "{span}: {plain}");
     }
 }

@@ -1,92 +1,13 @@
 //! Images from a real registry (Debian's `docker-registry`) on this machine, with Basic authentication.
 
 use std::fs;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use sandpool::sandbox::container::image::{ImageLimits, ImageStore};
 use sandpool::sandbox::container::{ContainerError, Credentials};
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::containers::skip;
 use crate::support::images::Recipe;
-
-/// `htpasswd -Bbn alice s3cret`.
-const USERS: &str = "alice:$2y$05$/V74W0ArA763Jz81WxbA1u8pwQA7qX25D2dnK6qk3C0a8upTje2Va\n";
-
-struct Registry {
-    child: Child,
-    address: String,
-    folder: TempDir,
-}
-
-impl Registry {
-    fn start() -> Option<Self> {
-        let program = "/usr/bin/docker-registry";
-        if !fs::exists(program).unwrap() {
-            skip("docker-registry", "not installed (apt-get install docker-registry)");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        // It cannot tell which port it took, so one that is free just now is given to it.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        fs::write(folder.path().join("users"), USERS).unwrap();
-        let (users, root) = (folder.path().join("users"), folder.path().join("storage"));
-        let config = format!(
-            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\n\
-             http: {{ addr: '{address}' }}\nauth: {{ htpasswd: {{ realm: test, path: {} }} }}\n",
-            root.display(),
-            users.display()
-        );
-        fs::write(folder.path().join("config.yml"), config).unwrap();
-        let mut command = Command::new(program);
-        command.arg("serve").arg(folder.path().join("config.yml"));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let registry = Self { child, address, folder };
-        for _ in 0..500 {
-            if std::net::TcpStream::connect(&registry.address).is_ok() {
-                return Some(registry);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("the registry does not listen");
-    }
-
-    /// Pushes as a client does; gives the manifest's digest.
-    fn push(&self, recipe: &Recipe, name: &str, tag: &str) -> String {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let login = format!("Basic {}", STANDARD.encode("alice:s3cret"));
-        let base = format!("http://{}/v2/{name}", self.address);
-        let (mut blobs, manifest) = recipe.blobs();
-        let document = blobs.remove(&manifest).unwrap();
-        for (digest, bytes) in blobs {
-            let begun =
-                agent.post(format!("{base}/blobs/uploads/")).header("authorization", &login).send_empty().unwrap();
-            let place = begun.headers()["location"].to_str().unwrap().to_owned();
-            let mark = if place.contains('?') { '&' } else { '?' };
-            let put = agent.put(format!("{place}{mark}digest={digest}")).header("authorization", &login);
-            let put = put.header("content-type", "application/octet-stream").send(&bytes[..]).unwrap();
-            assert_eq!(put.status(), 201);
-        }
-        let kind: Value = serde_json::from_slice(&document).unwrap();
-        let put = agent.put(format!("{base}/manifests/{tag}")).header("authorization", &login);
-        let put = put.header("content-type", kind["mediaType"].as_str().unwrap()).send(&document[..]).unwrap();
-        assert_eq!(put.status(), 201);
-        manifest
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::support::registry::Registry;
 
 fn alice(password: &str) -> Credentials {
     Credentials::Password { username: "alice".into(), password: password.into() }

@@ -218,5 +218,6 @@ sandpool_native(JSContext *context)
     JSValue native = JS_NewObject(context);
     JS_SetPropertyFunctionList(context, native, functions, sizeof(functions) / sizeof(functions[0]));
     sandpool_native_files(context, native);
+    sandpool_native_http(context, native);
     return native;
 }

@@ -10,4 +10,7 @@ JSValue sandpool_native(JSContext *context);
 /* Adds the functions for files to it; files.c. */
 void sandpool_native_files(JSContext *context, JSValueConst native);
 
+/* Adds the function for requests to the outside; http.c. */
+void sandpool_native_http(JSContext *context, JSValueConst native);
+
 #endif

@@ -13,11 +13,14 @@ SITE = f"{STDLIB}/site-packages"
 LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__", "__phello__",
             "venv", "idle_test"}
 LEFT_OUT_FILES = {"turtle.py", "antigravity.py"}
+# The same of wheels: tests, and what only a notebook's server reads.
+LEFT_OUT_OF_WHEELS = {"tests", "labextension", "widgetbundle.js"}
 
 
-def tree(build, folder, guest, cpython, library, native, wheels, manifest, packages=(), warmups=(), own=None, preload=None):
-    """Lay out the tree, compile its bytecode, pack it; `base.tar` and `packages.json`. `own` are wheels that a pool adds, and
-    `preload` is its code for the image."""
+def tree(build, folder, guest, cpython, library, native, names, wheels, manifest, packages=(), warmups=(), own=None,
+         preload=None):
+    """Lay out the tree, compile its bytecode, pack it; `base.tar` and `packages.json`. `names` is the step that completes the
+    native Python, `own` are wheels that a pool adds, and `preload` is its code for the image."""
     root = folder / "root"
     skeleton(root)
     _stdlib(cpython.folder / "src/Lib", library.folder, root / STDLIB)
@@ -29,7 +32,7 @@ def tree(build, folder, guest, cpython, library, native, wheels, manifest, packa
     if preload:
         shutil.copyfile(preload, root / SITE / "sandpool_guest/warm/pool.py")
     build.say("compiling bytecode")
-    _bytecode(build, folder, native, root)
+    _bytecode(build, folder, native, names, root)
     pack(root, folder, manifest, _installed(root / SITE))
 
 
@@ -57,13 +60,13 @@ def _stdlib(source, library, target):
 
 
 def unpack_wheel(wheel, site):
-    """What pip would install of a pure wheel, without scripts and tests."""
+    """What pip would install of a pure wheel, without scripts and what is left out."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             parts = name.split("/")
             if name.endswith("/") or parts[0].endswith(".data") or parts[-1].endswith(".exe"):
                 continue
-            if "tests" in parts[:-1]:
+            if LEFT_OUT_OF_WHEELS.intersection(parts):
                 continue
             archive.extract(name, site)
     for metadata in site.glob("*.dist-info"):
@@ -84,7 +87,7 @@ for line in open(sys.argv[1], encoding="utf-8"):
 """
 
 
-def _bytecode(build, folder, native, root):
+def _bytecode(build, folder, native, names, root):
     """Compile what has not been compiled in any build of this work folder, and put all bytecode in its place."""
     script = folder / "compile.py"
     script.write_text(_COMPILE)
@@ -97,7 +100,8 @@ def _bytecode(build, folder, native, root):
     def compile_part(part):
         listed = folder / f"compile-{part}.txt"
         listed.write_text("".join(f"{path}\t{kept[path]}\t/{path.relative_to(root)}\n" for path in missing[part::build.jobs]))
-        build.run([native.folder / "bin/python", "-S", script, listed], folder / "log", env={"PYTHONDONTWRITEBYTECODE": "1"})
+        build.run([native.folder / "bin/python", "-S", script, listed], folder / "log",
+                  env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(names.folder)})
 
     build.each(compile_part, range(build.jobs))
     for path, target in kept.items():

@@ -1,6 +1,7 @@
 """Downloads of packages' sources, each pinned by SHA-256, by kind:
 
-    pypi-sdist      the source archive on PyPI, unpacked to `sdist/<name>`
+    pypi-sdist      the source archive on PyPI, unpacked to `sdist/<name>`; with `crates = true` also the Rust crates that its
+                    Cargo.lock pins, unpacked to `vendor/<name>/<crate>`
     pypi            a wheel on PyPI, left in `wheels/`; `sha256` may be a list: one for each machine it exists for
     debian-source   the upstream archive of Debian's source package, left in `debian/files`
     crate           a Rust crate, unpacked to `crates/vendor/<name>`
@@ -22,6 +23,8 @@ def fetch(build, folder, sources):
         build.say(f"{source['name']} {source['version']}")
         if source["kind"] == "pypi-sdist":
             base.repeat(lambda source=source: _sdist(build, folder, source))
+            if source.get("crates"):
+                base.repeat(lambda source=source: _locked_crates(build, folder, source["name"]))
     for kind, action in (("pypi", _wheels), ("debian-source", _debian), ("crate", _crates)):
         chosen = [source for source in sources if source["kind"] == kind]
         if chosen:
@@ -102,6 +105,13 @@ def _debian(build, folder, sources):
 def debian_file(files, name):
     """The archive of a source package among downloaded files."""
     return next(path for path in sorted(files.glob(f"{name}_*.orig.tar.*")) if not path.name.endswith(".asc"))
+
+
+def _locked_crates(build, folder, name):
+    """The crates that an sdist's Cargo.lock names; cargo checks them against the checksums in it."""
+    command = [need("cargo", "cargo"), "vendor", "--locked", "--manifest-path", folder / "sdist" / name / "Cargo.toml",
+               folder / "vendor" / name]
+    build.run(command, folder / "vendor.log", cwd=folder)
 
 
 def _crates(build, folder, sources):

@@ -1,7 +1,7 @@
 //! What a caller has running, and what it used in the last 24 hours.
 //!
-//! A day begins with the first use and ends 24 hours later, for each caller alone. It is kept in memory: a restart begins
-//! a new one.
+//! A day begins with the first use and ends 24 hours later, for each caller alone. `ledger.rs` keeps it over a restart; what
+//! runs, and sessions that count for somebody, are kept in memory.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use governor::nanos::Nanos;
 
+use super::ledger::Day;
 use super::settings::Allowance;
 use crate::pool::PoolName;
 use crate::session::Identifier;
@@ -32,14 +33,14 @@ struct Figures {
     running: u32,
     /// Sessions that it made, and how many calls are under way that may be making each.
     sessions: HashMap<(PoolName, Identifier), u32>,
-    since: Option<Nanos>,
-    bytes: u64,
-    cpu: Duration,
-    fuel: u64,
+    day_ends: Option<Nanos>,
+    used: Use,
+    /// Whether `used` is not on disk.
+    changed: bool,
 }
 
 /// What an execution or a call used.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Use {
     pub bytes: u64,
     pub cpu: Duration,
@@ -55,17 +56,40 @@ impl Count {
             Some(limit) if used >= limit => Err(Spent { what, limit, retry_after: left }),
             _ => Ok(()),
         };
-        spent("bytes_per_day", allowance.bytes_per_day, figures.bytes)?;
-        spent("cpu_seconds_per_day", allowance.cpu_seconds_per_day, figures.cpu.as_secs())?;
-        spent("fuel_per_day", allowance.fuel_per_day, figures.fuel)
+        spent("bytes_per_day", allowance.bytes_per_day, figures.used.bytes)?;
+        spent("cpu_seconds_per_day", allowance.cpu_seconds_per_day, figures.used.cpu.as_secs())?;
+        spent("fuel_per_day", allowance.fuel_per_day, figures.used.fuel)
     }
 
     pub fn add(&self, used: Use, now: Nanos) {
         let mut figures = self.lock();
         figures.day_left(now);
-        figures.bytes = figures.bytes.saturating_add(used.bytes);
-        figures.cpu = figures.cpu.saturating_add(used.cpu);
-        figures.fuel = figures.fuel.saturating_add(used.fuel);
+        let so_far = figures.used;
+        figures.used = Use {
+            bytes: so_far.bytes.saturating_add(used.bytes),
+            cpu: so_far.cpu.saturating_add(used.cpu),
+            fuel: so_far.fuel.saturating_add(used.fuel),
+        };
+        figures.changed = true;
+    }
+
+    /// The day, if it is to be put on disk. From now on it counts as being there.
+    pub fn take_change(&self, now: Nanos) -> Option<Day> {
+        let mut figures = self.lock();
+        std::mem::take(&mut figures.changed).then(|| Day { left: figures.day_left(now), used: figures.used })
+    }
+
+    /// What [`Count::take_change`] gave is not on disk after all.
+    pub fn keep_change(&self) {
+        self.lock().changed = true;
+    }
+
+    /// The day goes on as it was before a restart.
+    pub fn go_on(&self, day: Day, now: Nanos) {
+        let mut figures = self.lock();
+        // Never longer than a day, whatever the machine's clock was set to meanwhile.
+        figures.day_ends = Some((Duration::from(now) + day.left.min(DAY)).into());
+        figures.used = day.used;
     }
 
     pub fn begin(&self, allowance: &Allowance) -> Result<(), Spent> {
@@ -113,7 +137,7 @@ impl Count {
 
     pub fn is_idle(&self, now: Nanos) -> bool {
         let figures = self.lock();
-        let day_over = figures.since.is_none_or(|since| Duration::from(now).saturating_sub(since.into()) >= DAY);
+        let day_over = figures.day_ends.is_none_or(|ends| ends <= now);
         figures.running == 0 && figures.sessions.is_empty() && day_over
     }
 
@@ -125,11 +149,11 @@ impl Count {
 impl Figures {
     /// Time until the day is over; begins a new one where it is.
     fn day_left(&mut self, now: Nanos) -> Duration {
-        let gone = self.since.map(|since| Duration::from(now).saturating_sub(since.into()));
-        match gone.and_then(|gone| DAY.checked_sub(gone)).filter(|left| !left.is_zero()) {
+        let left = self.day_ends.map(|ends| Duration::from(ends).saturating_sub(now.into()));
+        match left.filter(|left| !left.is_zero()) {
             Some(left) => left,
             None => {
-                (self.since, self.bytes, self.cpu, self.fuel) = (Some(now), 0, Duration::ZERO, 0);
+                (self.day_ends, self.used) = (Some((Duration::from(now) + DAY).into()), Use::default());
                 DAY
             }
         }

@@ -3,6 +3,7 @@
 //! The narrowest is asked first, so that a caller at its own limit takes nothing of what it shares with others.
 
 mod count;
+mod ledger;
 mod rate;
 mod settings;
 
@@ -10,16 +11,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ::time::OffsetDateTime;
 use governor::clock::Clock as _;
 
 pub use count::Use;
+pub use ledger::Ledger;
 pub use rate::{Standing, Time};
 pub use settings::{Allowance, LimitSettings};
 
 use super::Caller;
+use crate::database::DatabaseError;
 use crate::pool::PoolName;
 use crate::session::Identifier;
 use count::{Count, Spent};
+use ledger::Entry;
 use rate::Rate;
 
 /// Why a call is not let in now.
@@ -38,6 +43,8 @@ pub struct Refused {
 pub struct Limits {
     scopes: Vec<Scope>,
     time: Time,
+    /// None: a day ends with the process.
+    ledger: Option<Ledger>,
 }
 
 struct Scope {
@@ -76,10 +83,29 @@ impl Kind {
 
 impl Limits {
     pub fn new(settings: LimitSettings, time: Time) -> Arc<Self> {
+        Arc::new(Self::with(settings, time, None))
+    }
+
+    /// Limits whose days go on as they stand in `ledger`; [`Limits::save`] is to be called now and then. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn kept(settings: LimitSettings, time: Time, ledger: Ledger) -> Result<Arc<Self>, DatabaseError> {
+        let entries = ledger.read(OffsetDateTime::now_utc())?;
+        let limits = Self::with(settings, time, Some(ledger));
+        for Entry { scope, whom, day } in entries {
+            // What the settings limit no more is forgotten when its day is over.
+            let scopes = limits.scopes.iter().filter(|known| known.has_day() && known.kind.text() == scope);
+            scopes.for_each(|known| known.count(&whom.as_str().into()).go_on(day, limits.time.now()));
+        }
+        Ok(Arc::new(limits))
+    }
+
+    fn with(settings: LimitSettings, time: Time, ledger: Option<Ledger>) -> Self {
         let scopes = [(Kind::Key, settings.key), (Kind::Tenant, settings.tenant), (Kind::Pool, settings.pool)];
         let limited = scopes.into_iter().filter(|(_, allowance)| !allowance.is_off());
         let scopes = limited.map(|(kind, allowance)| Scope::new(kind, allowance, &time)).collect();
-        Arc::new(Self { scopes, time })
+        Self { scopes, time, ledger }
     }
 
     /// No limits.
@@ -152,6 +178,30 @@ impl Limits {
         }
     }
 
+    /// Puts the day's figures that have changed on disk. Blocks; to be called about once a second, and at the end.
+    ///
+    /// # Errors
+    /// When they cannot be written; the next call tries again.
+    pub fn save(&self) -> Result<(), DatabaseError> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let now = self.time.now();
+        let mut changed = Vec::new();
+        for scope in self.scopes.iter().filter(|scope| scope.has_day()) {
+            let counts: Vec<_> = scope.lock().iter().map(|(whom, count)| (whom.clone(), count.clone())).collect();
+            let changes = counts.into_iter().filter_map(|(whom, count)| {
+                let day = count.take_change(now)?;
+                Some((count, Entry { scope: scope.kind.text().into(), whom: whom.to_string(), day }))
+            });
+            changed.extend(changes);
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let (counts, entries): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
+        let written = ledger.write(&entries, OffsetDateTime::now_utc());
+        written.inspect_err(|_| counts.iter().for_each(|count| count.keep_change())).map_err(DatabaseError::from)
+    }
+
     /// Forgets callers that have nothing running and used nothing lately. To be called now and then.
     pub fn forget_idle(&self) {
         for scope in &self.scopes {
@@ -179,8 +229,7 @@ impl Scope {
     }
 
     fn has_day(&self) -> bool {
-        let Allowance { bytes_per_day, cpu_seconds_per_day, fuel_per_day, .. } = &self.allowance;
-        bytes_per_day.or(*cpu_seconds_per_day).or(*fuel_per_day).is_some()
+        self.allowance.has_day()
     }
 
     fn count(&self, whom: &Arc<str>) -> Arc<Count> {
@@ -367,6 +416,46 @@ mod tests {
         assert!(bench.limits.request(&c, None).is_ok());
         bench.limits.charge_bytes(&c, None, 1);
         assert_eq!(bench.limits.request(&c, None).unwrap_err().what, "bytes_per_day");
+    }
+
+    #[test]
+    fn a_day_goes_on_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = FakeRelativeClock::default();
+        let open = |settings: &str| {
+            let settings: LimitSettings = toml::from_str(settings).unwrap();
+            Limits::kept(settings, Time::Paused(clock.clone()), Ledger::open(folder.path()).unwrap()).unwrap()
+        };
+        let pool = PoolName::new("p").unwrap();
+        let both = "key = { bytes_per_day = 500, cpu_seconds_per_day = 9 }\ntenant = { fuel_per_day = 70 }";
+        let (a, b) = (caller("a", Some("t")), caller("b", None));
+        let first = open(both);
+        first.charge_bytes(&a, None, 500);
+        first.execution(&b, &pool).unwrap().charge(Use { cpu: Duration::from_millis(8900), ..Use::default() });
+        first.save().unwrap();
+        // Lost with the process: less than a second's.
+        first.execution(&b, &pool).unwrap().charge(Use { cpu: Duration::from_secs(1), ..Use::default() });
+        drop(first);
+        let second = open(both);
+        let refused = second.request(&a, None).unwrap_err();
+        assert_eq!((refused.scope, refused.what), ("key", "bytes_per_day"));
+        assert!(
+            refused.retry_after <= Duration::from_secs(86_400) && refused.retry_after > Duration::from_secs(86_000)
+        );
+        assert!(second.request(&b, None).is_ok());
+        let used = Use { cpu: Duration::from_millis(100), fuel: 70, ..Use::default() };
+        second.execution(&a, &pool).unwrap().charge(used);
+        second.execution(&b, &pool).unwrap().charge(used);
+        assert_eq!(second.request(&b, None).unwrap_err().what, "cpu_seconds_per_day");
+        second.save().unwrap();
+        second.save().unwrap();
+        drop(second);
+        // Settings may change meanwhile.
+        let third = open("tenant = { fuel_per_day = 70 }\nkey = { requests_per_second = 1 }");
+        assert_eq!(third.request(&a, None).unwrap_err().what, "fuel_per_day");
+        assert!(third.request(&b, None).is_ok());
+        clock.advance(Duration::from_secs(86_400));
+        assert!(third.request(&a, None).is_ok());
     }
 
     #[test]

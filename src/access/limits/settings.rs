@@ -36,6 +36,11 @@ pub struct Allowance {
 }
 
 impl LimitSettings {
+    /// Whether anything of a day is limited.
+    pub fn has_day(&self) -> bool {
+        [&self.key, &self.tenant, &self.pool].into_iter().any(Allowance::has_day)
+    }
+
     /// Everything that makes no sense in it.
     pub fn problems(&self) -> Vec<String> {
         [("key", &self.key), ("tenant", &self.tenant), ("pool", &self.pool)]
@@ -50,6 +55,10 @@ impl LimitSettings {
 impl Allowance {
     pub(super) fn is_off(&self) -> bool {
         *self == Self::default()
+    }
+
+    pub(super) fn has_day(&self) -> bool {
+        self.bytes_per_day.or(self.cpu_seconds_per_day).or(self.fuel_per_day).is_some()
     }
 
     fn problems(&self) -> impl Iterator<Item = &'static str> {

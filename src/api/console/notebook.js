@@ -7,7 +7,7 @@ import { Output } from "./output.js";
 const kept = (key, otherwise) => sessionStorage.getItem(key) ?? otherwise;
 
 export async function notebook(main) {
-  const pools = (await read("/pools")).value.map((pool) => pool.name);
+  const pools = (await read("/pools")).value.filter((pool) => pool.interpreter !== "container").map((pool) => pool.name);
   const state = {
     pool: pools.includes(kept("sandpool-pool", "")) ? kept("sandpool-pool", "") : pools[0],
     session: kept("sandpool-session", `console-${crypto.randomUUID?.() ?? Math.random().toString(36).slice(2)}`),

@@ -3,12 +3,13 @@
 import { call, query, read } from "./api.js";
 import { bytes, choice, element, field, seconds, table, tell, time } from "./dom.js";
 
-async function pools() {
-  return (await read("/pools")).value.map((pool) => pool.name);
+/** Names of pools; what a pool of containers answers under its own paths is its containers' to say. */
+async function pools(wanted = () => true) {
+  return (await read("/pools")).value.filter(wanted).map((pool) => pool.name);
 }
 
 export async function sessions(main, [chosen]) {
-  const names = await pools();
+  const names = await pools((pool) => pool.interpreter !== "container");
   const pool = chosen ?? names[0];
   const { sessions } = await read(`/pools/${encodeURIComponent(pool)}/listSessions`);
   const stop = async (session) => {

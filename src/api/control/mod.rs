@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `mod.rs` | the operations |
 //! | `template.rs` | a resource's properties: checked, completed, and what they mean as a specification |
+//! | `container.rs` | the part of them that pools of containers have |
 //! | `patch.rs` | merging a change into a resource |
 //! | `show.rs` | a resource as callers see it |
 //!
 //! A change is done when it is answered, so no operation is followed by polling. Pools of the configuration file are
 //! shown in the resource group [`CONFIGURED_GROUP`] of any subscription, and changed in the file.
 
+mod container;
 mod patch;
 mod show;
 mod template;
@@ -28,7 +30,7 @@ use super::contract;
 use super::error::Failure;
 use super::payload::Payload;
 use crate::access::{Caller, Permission};
-use crate::gateway::{Gateway, PoolChangeError, PoolView};
+use crate::gateway::{Containers, Gateway, PoolChangeError, PoolView};
 use crate::pool::{PoolName, PoolResource};
 
 /// Where the pools of the configuration file are shown.
@@ -102,7 +104,7 @@ pub(super) async fn answer(
 
 impl Control<'_> {
     fn list(&self) -> Answer {
-        let may = |view: &PoolView| self.caller.may(Permission::Observe, Some(&view.specification.name));
+        let may = |view: &PoolView| self.caller.may(Permission::Observe, Some(view.template.name()));
         let views = self.gateway.pool_views();
         let shown: Vec<_> = views.iter().filter(|view| may(view) && self.holds(view)).map(|v| self.show(v)).collect();
         Ok(call::json(StatusCode::OK, &json!({ "value": shown, "nextLink": null })))
@@ -118,7 +120,7 @@ impl Control<'_> {
         let name = self.allowed(Permission::Manage, name)?;
         let body = body(payload, "SessionPoolRequest").await?;
         let (subscription, group) = (self.subscription.to_owned(), self.group().to_owned());
-        let wanted = name.clone();
+        let (wanted, here) = (name.clone(), self.gateway.containers().cloned());
         let change = move |before: Option<PoolView>| {
             let before = before.map(changeable).transpose()?;
             if let Some(before) = &before
@@ -126,7 +128,8 @@ impl Control<'_> {
             {
                 return Err(PoolChangeError::Elsewhere.into());
             }
-            build(&wanted, &subscription, &group, before.as_ref(), &body)
+            let place = Place { subscription: &subscription, group: &group };
+            build(&wanted, place, before.as_ref(), &body, here.as_ref())
         };
         let made = self.gateway.put_pool::<Failure>(name.clone(), change).await?;
         let view = self.gateway.pool_view(&name).ok_or(Failure::NoResource)?;
@@ -137,14 +140,15 @@ impl Control<'_> {
         let name = self.allowed(Permission::Manage, name)?;
         let change = body(payload, "SessionPoolUpdate").await?;
         let (subscription, group) = (self.subscription.to_owned(), self.group().to_owned());
-        let wanted = name.clone();
+        let (wanted, here) = (name.clone(), self.gateway.containers().cloned());
         let change = move |before: Option<PoolView>| {
             let before = changeable(before.ok_or(Failure::NoResource)?)?;
             if !before.is_in(&subscription, Some(&group)) {
                 return Err(Failure::NoResource);
             }
             let merged = patch::merged(&before, &change)?;
-            build(&wanted, &subscription, &group, Some(&before), &merged)
+            let place = Place { subscription: &subscription, group: &group };
+            build(&wanted, place, Some(&before), &merged, here.as_ref())
         };
         self.gateway.put_pool::<Failure>(name.clone(), change).await?;
         let view = self.gateway.pool_view(&name).ok_or(Failure::NoResource)?;
@@ -208,34 +212,40 @@ fn changeable(view: PoolView) -> Result<PoolResource, Failure> {
     view.resource.ok_or(Failure::PoolChange(PoolChangeError::Configured))
 }
 
+/// Where a new pool is to lie.
+struct Place<'a> {
+    subscription: &'a str,
+    group: &'a str,
+}
+
 fn build(
     name: &PoolName,
-    subscription: &str,
-    group: &str,
+    place: Place<'_>,
     before: Option<&PoolResource>,
     body: &Value,
+    here: Option<&Containers>,
 ) -> Result<PoolResource, Failure> {
-    let made = template::read(name, before.map(|before| &before.properties), &body["properties"]);
-    let (properties, mut specification) = made.map_err(Failure::Template)?;
+    let made = template::read(name, before.map(|before| &before.properties), &body["properties"], here);
+    let (properties, mut template) = made.map_err(Failure::Template)?;
     let given = body["tags"].as_object().into_iter().flatten();
     let tags: BTreeMap<_, _> =
         given.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
     // What use is summed up by.
-    specification.tags = tags.clone();
-    if let Some(wrong) = specification.problems().first() {
+    template.set_tags(tags.clone());
+    if let Some(wrong) = template.problems().first() {
         return Err(Failure::Template(vec![Problem { pointer: "/tags".into(), problem: wrong.problem.clone() }]));
     }
     // What the store keeps.
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("zero is a nanosecond");
     Ok(PoolResource {
         // As they were first written.
-        subscription: before.map_or(subscription, |before| &before.subscription).to_owned(),
-        resource_group: before.map_or(group, |before| &before.resource_group).to_owned(),
+        subscription: before.map_or(place.subscription, |before| &before.subscription).to_owned(),
+        resource_group: before.map_or(place.group, |before| &before.resource_group).to_owned(),
         location: body["location"].as_str().unwrap_or("local").to_owned(),
         tags,
         identity: body["identity"].clone(),
         properties,
-        specification,
+        template,
         created_at: before.map_or(now, |before| before.created_at),
         updated_at: now,
     })

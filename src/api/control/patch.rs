@@ -27,6 +27,14 @@ pub(super) fn merged(before: &PoolResource, change: &Value) -> Result<Value, Fai
         // It lies where it lies.
         fields.retain(|name, _| matches!(name.as_str(), "tags" | "identity" | "properties"));
     }
+    let lifecycle = "/properties/dynamicPoolConfiguration/lifecycleConfiguration";
+    let kind = format!("{lifecycle}/lifecycleType");
+    if change.pointer(&kind).is_some_and(|new| whole.pointer(&kind) != Some(new))
+        && let Some(before) = whole.pointer_mut(lifecycle)
+    {
+        // The figure of one lifecycle does not go with the other.
+        *before = Value::Object(Map::new());
+    }
     merge(&mut whole, &change);
     Ok(whole)
 }

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use super::CONFIGURED_GROUP;
 use crate::api::call::timestamp;
 use crate::api::query::encode;
-use crate::gateway::PoolView;
-use crate::pool::PoolSpecification;
+use crate::gateway::{PoolView, Rollout, TemplateStanding};
+use crate::pool::container::{ContainerPoolSpecification, Lifecycle};
+use crate::pool::{PoolSpecification, Template};
 
 /// `base` is what links begin with.
 pub(super) fn pool(view: &PoolView, subscription: &str, base: &str) -> Value {
-    let name = view.specification.name.as_str();
+    let name = view.template.name().as_str();
     let (subscription, group) = match &view.resource {
         Some(resource) => (resource.subscription.as_str(), resource.resource_group.as_str()),
         None => (subscription, CONFIGURED_GROUP),
@@ -18,8 +19,14 @@ pub(super) fn pool(view: &PoolView, subscription: &str, base: &str) -> Value {
     let scope = format!("/subscriptions/{}/resourceGroups/{}", encode(subscription), encode(group));
     let mut properties = match &view.resource {
         Some(resource) => without_secrets(&resource.properties),
-        None => declared(&view.specification),
+        None => match &view.template {
+            Template::Interpreter(pool) => declared(pool),
+            Template::Container(pool) => declared_containers(pool),
+        },
     };
+    if let Some(rollout) = &view.rollout {
+        properties["templateUpdateStatus"] = template_update(rollout);
+    }
     properties["provisioningState"] = json!(if view.is_open { "Succeeded" } else { "Failed" });
     properties["poolManagementEndpoint"] = json!(format!("{base}{scope}/sessionPools/{name}"));
     properties["nodeCount"] = json!(1);
@@ -82,4 +89,65 @@ fn declared(pool: &PoolSpecification) -> Value {
             "limits": pool.limits,
         },
     })
+}
+
+/// The same of a pool of containers. Values of variables are left out: they stand in the file for whoever may read it.
+fn declared_containers(pool: &ContainerPoolSpecification) -> Value {
+    let lifecycle = match pool.lifecycle {
+        Lifecycle::Timed { cooldown_seconds } => {
+            json!({ "lifecycleType": "Timed", "cooldownPeriodInSeconds": cooldown_seconds })
+        }
+        Lifecycle::OnContainerExit { max_alive_seconds } => {
+            json!({ "lifecycleType": "OnContainerExit", "maxAlivePeriodInSeconds": max_alive_seconds })
+        }
+    };
+    let secrets: Vec<_> = pool.secrets.keys().map(|name| json!({ "name": name })).collect();
+    json!({
+        "containerType": "CustomContainer",
+        "poolManagementType": "Dynamic",
+        "scaleConfiguration": {
+            "maxConcurrentSessions": pool.max_concurrent_sessions,
+            "readySessionInstances": pool.ready_session_instances,
+        },
+        "dynamicPoolConfiguration": { "lifecycleConfiguration": lifecycle },
+        "sessionNetworkConfiguration": { "status": "EgressDisabled" },
+        "secrets": secrets,
+        "customContainerTemplate": { "containers": containers(pool), "ingress": ingress(pool) },
+    })
+}
+
+/// What serves, and what was asked for last: the same once that has taken over.
+fn template_update(rollout: &Rollout) -> Value {
+    json!({
+        "activeTemplate": template(&rollout.active),
+        "desiredTemplate": template(rollout.desired.as_ref().unwrap_or(&rollout.active)),
+    })
+}
+
+fn template(shown: &TemplateStanding) -> Value {
+    let TemplateStanding { specification, opened_at, standing } = shown;
+    json!({
+        // Of failures that go on; one that was followed by a success is in the records.
+        "details": standing.last_failure.as_deref().filter(|_| standing.failures > 0),
+        "createdTime": timestamp(*opened_at),
+        "status": {
+            "expectedCount": specification.ready_session_instances,
+            "readyCount": standing.ready,
+            "pendingCount": standing.starting,
+            "imagePullFailCount": standing.image_failures,
+            "crashCount": standing.crashes,
+            "allocatedCount": standing.in_use,
+        },
+        "containers": containers(specification),
+        "ingress": ingress(specification),
+    })
+}
+
+fn containers(pool: &ContainerPoolSpecification) -> Value {
+    let resources = json!({ "cpu": pool.resources.cpu, "memory": format!("{}Mi", pool.resources.memory_mebibytes) });
+    json!([{ "image": pool.image.to_string(), "resources": resources }])
+}
+
+fn ingress(pool: &ContainerPoolSpecification) -> Value {
+    json!({ "targetPort": pool.target_port })
 }

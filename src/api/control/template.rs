@@ -5,12 +5,14 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::pool::{PoolName, PoolSpecification};
+use crate::gateway::Containers;
+use crate::pool::{PoolName, PoolSpecification, Template};
 
 /// The command line of the hosted service has these.
 const MAX_SESSIONS: u64 = 10;
 const READY_SESSIONS: u64 = 5;
 const COOLDOWN_SECONDS: u64 = 300;
+const MAX_ALIVE_SECONDS: u64 = 3600;
 
 /// Something wrong with the properties: where (a JSON pointer), and what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub(in crate::api) struct Problem {
 }
 
 /// The properties as they are kept, and what they mean. `before` is what was kept: secrets that come without a value
-/// keep theirs.
+/// keep theirs. `containers`: what runs containers here.
 ///
 /// # Errors
 /// Everything that is wrong.
@@ -28,24 +30,44 @@ pub(super) fn read(
     name: &PoolName,
     before: Option<&Value>,
     properties: &Value,
-) -> Result<(Value, PoolSpecification), Vec<Problem>> {
+    containers: Option<&Containers>,
+) -> Result<(Value, Template), Vec<Problem>> {
     let mut reading = Reading { properties, problems: Vec::new() };
     let kept = reading.kept(before);
-    let specification = reading.specification(name, &kept);
-    match specification {
-        Some(specification) if reading.problems.is_empty() => Ok((kept, specification)),
+    let template = match (kept["containerType"].as_str(), containers) {
+        (Some(CUSTOM), Some(here)) => reading.container_pool(name, &kept, here).map(Template::Container),
+        (Some(CUSTOM), None) => {
+            reading.wrong("containerType", NO_CONTAINERS);
+            None
+        }
+        _ => reading.interpreter_pool(name, &kept).map(Template::Interpreter),
+    };
+    match template {
+        Some(template) if reading.problems.is_empty() => Ok((kept, template)),
         _ => Err(reading.problems),
     }
 }
 
-struct Reading<'a> {
+const NO_CONTAINERS: &str = "cannot be served: this gateway runs no containers; its operator installs runc \
+    (apt-get install runc) and adds [containers] to the configuration";
+
+pub(super) struct Reading<'a> {
     properties: &'a Value,
     problems: Vec<Problem>,
 }
 
 impl Reading<'_> {
-    fn wrong(&mut self, pointer: &str, problem: impl Into<String>) {
+    pub(super) fn wrong(&mut self, pointer: &str, problem: impl Into<String>) {
         self.problems.push(Problem { pointer: format!("/properties/{pointer}"), problem: problem.into() });
+    }
+
+    /// What else stands there would be left out in silence.
+    pub(super) fn only(&mut self, at: &str, value: &Value, known: &[&str]) {
+        for (name, value) in value.as_object().into_iter().flatten() {
+            if !known.contains(&name.as_str()) && !value.is_null() {
+                self.wrong(&format!("{at}/{name}"), format!("is not known here; there are: {}", known.join(", ")));
+            }
+        }
     }
 
     /// The known properties, complete.
@@ -86,8 +108,8 @@ impl Reading<'_> {
         if before.is_some_and(|before| before["containerType"] != known) {
             self.wrong("containerType", "cannot be changed; make another pool");
         }
-        if let Err(reason) = interpreter(known) {
-            self.wrong("containerType", reason);
+        if known == "Shell" {
+            self.wrong("containerType", "cannot be served: this gateway has no image for shells in its containers");
         }
         known
     }
@@ -107,15 +129,27 @@ impl Reading<'_> {
         // Up to 2024-10-02-preview: `executionType` and the cooldown, without a level between.
         let kind = new["lifecycleType"].as_str().or(dynamic["executionType"].as_str()).unwrap_or("Timed");
         let at = "dynamicPoolConfiguration/lifecycleConfiguration";
+        let cooldown = number(&new["cooldownPeriodInSeconds"]).or(number(&dynamic["cooldownPeriodInSeconds"]));
+        if kind.eq_ignore_ascii_case(ON_EXIT) && self.is_custom() {
+            if cooldown.is_some() {
+                self.wrong(&format!("{at}/cooldownPeriodInSeconds"), "does not go with the lifecycle OnContainerExit");
+            }
+            let most = number(&new["maxAlivePeriodInSeconds"]).unwrap_or(MAX_ALIVE_SECONDS);
+            return json!({ "lifecycleConfiguration": { "lifecycleType": ON_EXIT, "maxAlivePeriodInSeconds": most } });
+        }
         if !kind.eq_ignore_ascii_case("Timed") {
-            self.wrong(&format!("{at}/lifecycleType"), "must be Timed: OnContainerExit is for containers");
+            let problem = if self.is_custom() { "must be Timed or OnContainerExit" } else { "must be Timed" };
+            self.wrong(&format!("{at}/lifecycleType"), problem);
         }
         if !new["maxAlivePeriodInSeconds"].is_null() {
             self.wrong(&format!("{at}/maxAlivePeriodInSeconds"), "does not go with the lifecycle Timed");
         }
-        let cooldown = number(&new["cooldownPeriodInSeconds"]).or(number(&dynamic["cooldownPeriodInSeconds"]));
         let cooldown = cooldown.unwrap_or(COOLDOWN_SECONDS);
         json!({ "lifecycleConfiguration": { "lifecycleType": "Timed", "cooldownPeriodInSeconds": cooldown } })
+    }
+
+    fn is_custom(&self) -> bool {
+        self.properties["containerType"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case(CUSTOM))
     }
 
     /// Names with values; a name that comes without one keeps the value that it had.
@@ -135,7 +169,7 @@ impl Reading<'_> {
         Value::Array(kept)
     }
 
-    fn specification(&mut self, name: &PoolName, kept: &Value) -> Option<PoolSpecification> {
+    fn interpreter_pool(&mut self, name: &PoolName, kept: &Value) -> Option<PoolSpecification> {
         let own = &kept["sandpool"];
         let mut fields = own.as_object().cloned().unwrap_or_default();
         for elsewhere in ["name", "max_concurrent_sessions", "ready_session_instances", "cooldown_seconds"] {
@@ -154,8 +188,9 @@ impl Reading<'_> {
         let lifecycle = &kept["dynamicPoolConfiguration"]["lifecycleConfiguration"];
         fields.insert("cooldown_seconds".into(), lifecycle["cooldownPeriodInSeconds"].clone());
         let kind = kept["containerType"].as_str().unwrap_or_default();
-        if let Ok(interpreter) = interpreter(kind) {
-            fields.entry("interpreter").or_insert(json!(interpreter));
+        fields.entry("interpreter").or_insert(json!(if kind == "NodeLTS" { "javascript" } else { "python" }));
+        if !kept["customContainerTemplate"].is_null() {
+            self.wrong("customContainerTemplate", "goes with the containerType CustomContainer alone");
         }
         if kept["sessionNetworkConfiguration"]["status"] == "EgressEnabled" {
             fields.entry("egress").or_insert(json!({ "policy": "enabled" }));
@@ -164,9 +199,6 @@ impl Reading<'_> {
         }
         match serde_json::from_value::<PoolSpecification>(Value::Object(fields)) {
             Ok(specification) => {
-                if specification.is_stored() {
-                    self.wrong("sandpool", "asks for sessions on disk, which pools of the configuration file have");
-                }
                 for problem in specification.problems() {
                     self.wrong(place(problem.setting), problem.problem);
                 }
@@ -180,16 +212,9 @@ impl Reading<'_> {
     }
 }
 
-const TYPES: [&str; 4] = ["PythonLTS", "NodeLTS", "Shell", "CustomContainer"];
-
-/// What a container type means here, or why this build cannot serve it.
-fn interpreter(container_type: &str) -> Result<&'static str, &'static str> {
-    match container_type {
-        "PythonLTS" => Ok("python"),
-        "NodeLTS" => Ok("javascript"),
-        _ => Err("cannot be served: this gateway runs no containers"),
-    }
-}
+const CUSTOM: &str = "CustomContainer";
+const TYPES: [&str; 4] = ["PythonLTS", "NodeLTS", "Shell", CUSTOM];
+const ON_EXIT: &str = "OnContainerExit";
 
 fn number(value: &Value) -> Option<u64> {
     value.as_u64()
@@ -206,8 +231,58 @@ fn place(setting: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use futures_util::future::BoxFuture;
+
+    use crate::sandbox::container::{
+        BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials, Image,
+        ImageReference,
+    };
+
+    /// Nobody asks it for anything: settings are read, and no container is made.
+    struct Unused;
+
+    impl ContainerBackend for Unused {
+        fn report(&self) -> &BackendReport {
+            unreachable!("settings are read without it")
+        }
+
+        fn prepare_image<'a>(
+            &'a self,
+            _: &'a ImageReference,
+            _: &'a Credentials,
+        ) -> BoxFuture<'a, Result<Arc<Image>, ContainerError>> {
+            unreachable!("settings are read without it")
+        }
+
+        fn create<'a>(
+            &'a self,
+            _: &'a ContainerSpecification,
+            _: &'a Arc<Image>,
+        ) -> BoxFuture<'a, Result<Arc<dyn Container>, ContainerError>> {
+            unreachable!("settings are read without it")
+        }
+    }
+
+    pub fn backend() -> Arc<dyn ContainerBackend> {
+        Arc::new(Unused)
+    }
+
+    /// Without containers.
+    fn read(
+        name: &PoolName,
+        before: Option<&Value>,
+        properties: &Value,
+    ) -> Result<(Value, PoolSpecification), Vec<Problem>> {
+        let (kept, template) = super::read(name, before, properties, None)?;
+        match template {
+            Template::Interpreter(specification) => Ok((kept, specification)),
+            Template::Container(_) => panic!("there are no containers"),
+        }
+    }
 
     fn name() -> PoolName {
         PoolName::new("p").unwrap()
@@ -246,6 +321,14 @@ mod tests {
     }
 
     #[test]
+    fn sessions_may_be_kept_on_disk() {
+        let properties = json!({"containerType": "PythonLTS",
+            "sandpool": {"durable": true, "on_cooldown": "hibernate", "history": 3}});
+        let (_, specification) = read(&name(), None, &properties).unwrap();
+        assert!(specification.survives() && specification.history == 3);
+    }
+
+    #[test]
     fn everything_wrong_is_told_at_once_and_where() {
         let scale = json!({"maxConcurrentSessions": 0, "readySessionInstances": 5000});
         let timed =
@@ -268,6 +351,11 @@ mod tests {
             assert!(told.contains(part), "{part}: {told}");
         }
         assert_eq!(pointers(json!({"containerType": "PythonLTS", "sandpool": {"fule": 1}})), ["/properties/sandpool"]);
+        let template = json!({"containers": [{"image": "registry.example/app"}], "ingress": {"targetPort": 80}});
+        let custom = json!({"containerType": "CustomContainer", "customContainerTemplate": template});
+        assert_eq!(pointers(custom), ["/properties/containerType"], "nothing runs containers");
+        let both = json!({"containerType": "PythonLTS", "customContainerTemplate": template});
+        assert_eq!(pointers(both), ["/properties/customContainerTemplate"]);
     }
 
     #[test]

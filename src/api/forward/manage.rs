@@ -9,9 +9,9 @@ use crate::api::call::{Answer, base, is_secure, json, link, text, timestamp};
 use crate::api::error::Failure;
 use crate::api::route::PoolPath;
 use crate::api::sessions::{ManagedSessionList, PAGE, Session};
+use crate::api::status;
 use crate::gateway::ContainerSessionPool;
-use crate::pool::container::Standing;
-use crate::sandbox::container::{BackendReport, Stream};
+use crate::sandbox::container::Stream;
 
 /// The answer to an operation of ours; None when the path is the container's.
 pub(super) fn answer(
@@ -49,22 +49,22 @@ struct Asked<'a> {
 
 fn read(asked: &Asked<'_>) -> Answer {
     let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
-    let view = asked.pool.pool().session(&identifier).ok_or(Failure::NoSession)?;
+    let view = asked.pool.session(&identifier).ok_or(Failure::NoSession)?;
     Ok(json(StatusCode::OK, &Session::of(&view)))
 }
 
 fn stop(asked: &Asked<'_>) -> Answer {
     let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
-    if !asked.pool.pool().end_session(&identifier) {
+    if !asked.pool.end_session(&identifier) {
         return Err(Failure::NoSession);
     }
-    let name = asked.pool.pool().specification().name.as_str();
+    let name = asked.pool.name().as_str();
     Ok(text(format!("Session {} in session pool {name} stopped.", identifier.as_str())))
 }
 
 fn list(asked: &Asked<'_>) -> Answer {
     let skip = asked.query.skip()?;
-    let page = asked.pool.pool().sessions(skip, PAGE);
+    let page = asked.pool.sessions(skip, PAGE);
     let shown = skip.saturating_add(page.sessions.len());
     let more = !page.sessions.is_empty() && shown < page.total;
     let next = || {
@@ -95,7 +95,7 @@ struct Line {
 /// What the session's container wrote, the last of it.
 fn console(asked: &Asked<'_>) -> Answer {
     let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
-    let instance = asked.pool.pool().instance(&identifier).ok_or(Failure::NoSession)?;
+    let instance = asked.pool.holding(&identifier).instance(&identifier).ok_or(Failure::NoSession)?;
     let (lines, dropped) = instance.container().console().lines();
     let line = |line: crate::sandbox::container::ConsoleLine| Line {
         time: timestamp(line.at),
@@ -105,30 +105,6 @@ fn console(asked: &Asked<'_>) -> Answer {
     Ok(json(StatusCode::OK, &Console { value: lines.into_iter().map(line).collect(), dropped }))
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Health<'a> {
-    ready: usize,
-    starting: usize,
-    in_use: usize,
-    failed_starts: u32,
-    /// For the pool's operator: why the last start failed.
-    last_failure: Option<String>,
-    next_try_in_seconds: Option<u64>,
-    backend: &'a BackendReport,
-}
-
 fn health(asked: &Asked<'_>) -> Answer {
-    let pool = asked.pool.pool();
-    let Standing { ready, starting, in_use, failures, last_failure, next_try_in } = pool.standing();
-    let health = Health {
-        ready,
-        starting,
-        in_use,
-        failed_starts: failures,
-        last_failure,
-        next_try_in_seconds: next_try_in.map(|left| left.as_secs()),
-        backend: pool.report(),
-    };
-    Ok(json(StatusCode::OK, &health))
+    Ok(json(StatusCode::OK, &status::Standing::of_containers(asked.pool)))
 }

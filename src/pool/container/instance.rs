@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ContainerPoolSpecification;
+use super::failure::{NotStarted, StartFailure};
 use super::probe::{self, ProbeKind};
 use crate::sandbox::container::{Container, ContainerBackend, Exit, Image};
 
@@ -20,10 +21,6 @@ pub enum Ended {
     Stopped,
 }
 
-/// Why a container did not become an instance, in a sentence for the pool's operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NotStarted(pub String);
-
 /// A started container. Cheap to clone the handle of.
 pub struct Instance {
     container: Arc<dyn Container>,
@@ -35,21 +32,27 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Makes a container and waits until it has started.
+    /// Makes a container and waits until it has started, or `over` is cancelled.
     pub(super) async fn start(
         backend: &Arc<dyn ContainerBackend>,
         specification: &Arc<ContainerPoolSpecification>,
         image: &Arc<Image>,
+        over: &CancellationToken,
     ) -> Result<Arc<Self>, NotStarted> {
-        let told = |error: crate::sandbox::container::ContainerError| NotStarted(error.told());
-        let container = backend.create(&specification.container(), image).await.map_err(told)?;
-        container.start().await.map_err(told)?;
+        let container = backend.create(&specification.container(), image).await;
+        let container = container.map_err(|error| NotStarted::of_engine(&error))?;
+        container.start().await.map_err(|error| NotStarted::of_engine(&error))?;
         let startup = specification.probe(ProbeKind::Startup);
         let started = tokio::select! {
             started = probe::started(&*container, startup, specification.target_port) => {
-                started.map_err(|problem| NotStarted(format!("its container did not start: {problem}")))
+                let problem = |problem| format!("its container did not start: {problem}");
+                started.map_err(|told| NotStarted::new(StartFailure::NotReady, &problem(told)))
             }
-            exit = container.exited() => Err(NotStarted(format!("its container ended before it had started: {exit}"))),
+            exit = container.exited() => {
+                let problem = format!("its container ended before it had started: {exit}");
+                Err(NotStarted::new(StartFailure::Crashed, &problem))
+            }
+            () = over.cancelled() => Err(NotStarted::new(StartFailure::NotReady, "nobody wants it any more")),
         };
         if let Err(problem) = started {
             if let Err(error) = container.destroy().await {
@@ -105,12 +108,17 @@ impl Instance {
         }
         self.gone.cancel();
         let pool = specification.name.as_str();
+        let mut grace = specification.grace();
         match self.ended.get() {
             Some(Ended::Exited(exit)) => tracing::info!(pool, %exit, "a container exited"),
-            Some(Ended::Unhealthy(problem)) => tracing::warn!(pool, problem, "a container failed its liveness probe"),
+            Some(Ended::Unhealthy(problem)) => {
+                tracing::warn!(pool, problem, "a container failed its liveness probe");
+                let liveness = specification.probe(ProbeKind::Liveness);
+                grace = liveness.and_then(|probe| probe.grace()).unwrap_or(grace);
+            }
             Some(Ended::Stopped) | None => tracing::debug!(pool, "a container is stopped"),
         }
-        self.remove(specification.grace()).await;
+        self.remove(grace).await;
     }
 
     async fn remove(&self, grace: Duration) {

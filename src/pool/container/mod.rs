@@ -6,11 +6,16 @@
 //!   supply.rs    a ready instance, or wait for one              -> NoSession::Failing, NotInTime
 //!   instance.rs  a started container, watched until it is gone
 //!   probe.rs     when it has started, and whether it lives
+//!   failure.rs   why it has not started
+//!   record.rs    how it ended and what it wrote, for the records
 //! ```
-//! A lease is one request under way. A session whose container is gone is over; its identifier gets a fresh one.
+//! A lease is one request under way. A session whose container is gone is over; its identifier gets a fresh one. A pool whose
+//! template changes is retired, and another one takes its place: see `gateway/`.
 
+mod failure;
 mod instance;
 mod probe;
+mod record;
 mod session;
 mod specification;
 mod supply;
@@ -24,6 +29,7 @@ pub use probe::{HttpGet, Probe, ProbeKind, TcpSocket};
 pub use specification::{ContainerPoolSpecification, ContainerResources, Lifecycle, RegistryLogin, Secret, Variable};
 pub use supply::Standing;
 
+use crate::records::{Census, Ended as Why, Level, Made, PoolRecords, Records};
 use crate::sandbox::container::{BackendReport, ContainerBackend};
 use crate::session::{Identifier, SessionPage, SessionView};
 use session::Session;
@@ -40,9 +46,15 @@ pub enum NoSession {
     NotInTime(Duration),
     #[error("the session was ended while the request waited for its container")]
     Stopped,
+    /// Another pool has its name now, or none.
+    #[error("the pool was changed or deleted while the request waited; send it again")]
+    Retired,
     #[error("the gateway is shutting down")]
     Closed,
 }
+
+/// A session that should be over for so long is stuck.
+const OVERDUE: Duration = Duration::from_secs(10);
 
 /// A session pool of containers.
 pub struct ContainerPool {
@@ -50,17 +62,22 @@ pub struct ContainerPool {
     backend: Arc<dyn ContainerBackend>,
     supply: Arc<Supply>,
     sessions: Mutex<Sessions>,
+    records: PoolRecords,
 }
 
 #[derive(Default)]
 struct Sessions {
     by_identifier: HashMap<Identifier, Arc<Session>>,
     made: u64,
+    retired: bool,
+    closed: bool,
 }
 
 /// A request under way in a session. Dropping it gives the session back.
 pub struct Lease {
     session: Arc<Session>,
+    began: Instant,
+    records: PoolRecords,
 }
 
 impl Lease {
@@ -73,15 +90,24 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.session.end();
+        if self.session.instance.initialized() {
+            self.records.forwarded(self.began.elapsed());
+        }
     }
 }
 
 impl ContainerPool {
     /// Opens a pool and begins to start its ready containers. To be called on a runtime.
-    pub fn open(specification: ContainerPoolSpecification, backend: Arc<dyn ContainerBackend>) -> Arc<Self> {
+    pub fn open(
+        specification: ContainerPoolSpecification,
+        backend: Arc<dyn ContainerBackend>,
+        records: &Records,
+    ) -> Arc<Self> {
         let specification = Arc::new(specification);
-        let supply = Supply::open(specification.clone(), backend.clone());
-        Arc::new(Self { specification, backend, supply, sessions: Mutex::default() })
+        let records = records.pool(specification.name.as_str(), &specification.tags, specification.console_log);
+        records.event(Level::Informational, "PoolOpened", format!("opened, with {}", specification.image));
+        let supply = Supply::open(specification.clone(), backend.clone(), records.clone());
+        Arc::new(Self { specification, backend, supply, sessions: Mutex::default(), records })
     }
 
     pub fn specification(&self) -> &ContainerPoolSpecification {
@@ -98,14 +124,40 @@ impl ContainerPool {
         self.supply.standing()
     }
 
+    /// Where what happens in the pool is written down.
+    pub fn records(&self) -> &PoolRecords {
+        &self.records
+    }
+
+    /// What it has now. Memory of containers is not measured.
+    pub fn census(&self) -> Census {
+        let standing = self.supply.standing();
+        let late = Instant::now().checked_sub(OVERDUE);
+        let sessions = self.lock();
+        let alive = || sessions.by_identifier.values().filter(|session| !session.is_over());
+        Census {
+            sessions: alive().count(),
+            running: alive().filter(|session| session.is_running()).count(),
+            waiting: standing.waiting,
+            ready: standing.ready,
+            pending: standing.starting,
+            overdue: alive()
+                .filter(|session| session.is_made() && late.is_some_and(|late| session.is_due(late)))
+                .count(),
+            longest_running: alive().filter_map(|session| session.running_for()).max(),
+            ..Census::default()
+        }
+    }
+
     /// Begins a request of `identifier`. Its first one gives it a container.
     ///
     /// # Errors
     /// See [`NoSession`].
     pub async fn lease(&self, identifier: &Identifier) -> Result<Lease, NoSession> {
         loop {
-            let lease = Lease { session: self.begin(identifier)? };
-            let instance = lease.session.instance.get_or_try_init(|| self.supply.take()).await;
+            let session = self.begin(identifier)?;
+            let lease = Lease { session, began: Instant::now(), records: self.records.clone() };
+            let instance = lease.session.instance.get_or_try_init(|| self.allocate(&lease.session)).await;
             let instance = instance.inspect_err(|_| self.forget_empty(&lease.session))?;
             if lease.session.was_stopped() {
                 instance.stop();
@@ -118,11 +170,32 @@ impl ContainerPool {
         }
     }
 
+    /// Gives a session its container.
+    async fn allocate(&self, session: &Arc<Session>) -> Result<Arc<Instance>, NoSession> {
+        let began = Instant::now();
+        let (instance, was_ready) = self.supply.take().await?;
+        {
+            // From here on it is this pool's, or it is not: a pool that takes its place looks under the same lock.
+            let sessions = self.lock();
+            if sessions.retired {
+                instance.stop();
+                return Err(NoSession::Retired);
+            }
+            session.made(if was_ready { Made::Ready } else { Made::Awaited }, &self.records);
+        }
+        self.records.allocated(true, began.elapsed());
+        record::follow(session, &instance, &self.records);
+        Ok(instance)
+    }
+
     fn begin(&self, identifier: &Identifier) -> Result<Arc<Session>, NoSession> {
         let mut sessions = self.lock();
-        if let Some(session) = sessions.by_identifier.get(identifier).filter(|session| !session.is_over()) {
+        if let Some(session) = sessions.find(identifier) {
             session.begin();
             return Ok(session.clone());
+        }
+        if sessions.retired {
+            return Err(NoSession::Retired);
         }
         sessions.by_identifier.remove(identifier);
         sessions.by_identifier.retain(|_, session| !session.is_over());
@@ -168,7 +241,13 @@ impl ContainerPool {
     /// Ends a session: requests under way are cut, its container is stopped in the background. False when there was none.
     pub fn end_session(&self, identifier: &Identifier) -> bool {
         let session = self.lock().by_identifier.remove(identifier);
-        session.filter(|session| !session.is_over()).inspect(|session| session.stop()).is_some()
+        let session = session.filter(|session| !session.is_over());
+        session.inspect(|session| self.end(session, Why::Stopped)).is_some()
+    }
+
+    fn end(&self, session: &Session, why: Why) {
+        session.ended(why, &self.records);
+        session.stop();
     }
 
     /// Ends the sessions whose time has come.
@@ -178,20 +257,53 @@ impl ContainerPool {
         let over = |session: &Arc<Session>| session.is_over() || session.is_due(now);
         let over: Vec<_> = sessions.by_identifier.extract_if(|_, session| over(session)).collect();
         drop(sessions);
-        over.iter().for_each(|(_, session)| session.stop());
+        for (_, session) in over {
+            // Of one whose container is gone, whoever watched it tells why.
+            if !session.is_over() {
+                session.ended(session.natural_end(), &self.records);
+            }
+            session.stop();
+        }
+    }
+
+    /// Takes no new session; those that have a container go on. Whoever waits for one is told to ask again.
+    pub fn retire(&self) {
+        self.lock().retired = true;
+        self.supply.retire();
+    }
+
+    /// Whether nothing is left of one that was retired.
+    pub fn is_empty(&self) -> bool {
+        self.supply.is_empty()
     }
 
     /// Ends everything, and waits until nothing is left of it.
     pub async fn close(&self) {
-        self.lock().by_identifier.clear();
+        let (sessions, first) = {
+            let mut sessions = self.lock();
+            (std::mem::take(&mut sessions.by_identifier), !std::mem::replace(&mut sessions.closed, true))
+        };
+        sessions.values().for_each(|session| self.end(session, Why::Closed));
         self.supply.close().await;
+        if first {
+            let log = format!("closed, and {} sessions with it", sessions.len());
+            self.records.event(Level::Informational, "PoolClosed", log);
+        }
     }
 
     fn find(&self, identifier: &Identifier) -> Option<Arc<Session>> {
-        self.lock().by_identifier.get(identifier).filter(|session| !session.is_over()).cloned()
+        self.lock().find(identifier).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sessions {
+    /// A session that is there. One that has no container yet gets none of a pool that was retired.
+    fn find(&self, identifier: &Identifier) -> Option<&Arc<Session>> {
+        let session = self.by_identifier.get(identifier)?;
+        (!session.is_over() && (!self.retired || session.is_made())).then_some(session)
     }
 }

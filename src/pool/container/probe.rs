@@ -8,12 +8,12 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::sandbox::container::Container;
 
 /// A probe's settings.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
     #[serde(rename = "type")]
@@ -34,9 +34,12 @@ pub struct Probe {
     /// As the schema has it: 1, since neither kind knows another.
     #[serde(default = "defaults::success_threshold")]
     pub success_threshold: u32,
+    /// Between SIGTERM and SIGKILL when it has failed. None: the pool's.
+    #[serde(default)]
+    pub termination_grace_seconds: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeKind {
     /// Until it succeeds the container gets no session, and no liveness probe.
@@ -46,7 +49,7 @@ pub enum ProbeKind {
 }
 
 /// Fine with any status from 200 to 399.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpGet {
     pub port: u16,
@@ -56,7 +59,7 @@ pub struct HttpGet {
     pub headers: Vec<Header>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     pub name: String,
@@ -64,7 +67,7 @@ pub struct Header {
 }
 
 /// Fine with any connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TcpSocket {
     pub port: u16,
@@ -106,6 +109,7 @@ impl Probe {
             within("timeout_seconds", self.timeout_seconds, 1, 3600),
             within("failure_threshold", self.failure_threshold.into(), 1, 1000),
             within("success_threshold", self.success_threshold.into(), 1, 1),
+            within("termination_grace_seconds", self.termination_grace_seconds.unwrap_or(0), 0, 3600),
         ]
         .into_iter()
         .flatten()
@@ -124,6 +128,11 @@ impl Probe {
             _ => problems.push("needs http_get or tcp_socket, and not both".into()),
         }
         problems
+    }
+
+    /// How long a container that failed it has to end; None: as long as any other.
+    pub(super) fn grace(&self) -> Option<Duration> {
+        self.termination_grace_seconds.map(Duration::from_secs)
     }
 
     fn period(&self) -> Duration {

@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::instance::Instance;
 use super::specification::Lifecycle;
+use crate::records::{Ended, Made, PoolRecords};
 use crate::session::{Identifier, SessionState, SessionView};
 
 pub(super) struct Session {
@@ -17,6 +18,9 @@ pub(super) struct Session {
     pub number: u64,
     pub instance: OnceCell<Arc<Instance>>,
     stopped: AtomicBool,
+    /// Whether it is in the records, and whether its end is.
+    made: AtomicBool,
+    told: AtomicBool,
     lifecycle: Lifecycle,
     created: Instant,
     created_at: OffsetDateTime,
@@ -29,31 +33,91 @@ struct Uses {
     count: u64,
     last: Instant,
     last_at: OffsetDateTime,
+    /// With requests under way, up to when there were none last.
+    busy: Duration,
+    busy_since: Option<Instant>,
 }
 
 impl Session {
     pub(super) fn new(identifier: Identifier, number: u64, lifecycle: Lifecycle) -> Arc<Self> {
         let (created, created_at) = (Instant::now(), OffsetDateTime::now_utc());
-        let uses = Mutex::new(Uses { under_way: 0, count: 0, last: created, last_at: created_at });
-        let (instance, stopped) = (OnceCell::new(), AtomicBool::new(false));
-        Arc::new(Self { identifier, number, instance, stopped, lifecycle, created, created_at, uses })
+        let uses =
+            Uses { under_way: 0, count: 0, last: created, last_at: created_at, busy: Duration::ZERO, busy_since: None };
+        Arc::new(Self {
+            identifier,
+            number,
+            instance: OnceCell::new(),
+            stopped: AtomicBool::new(false),
+            made: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+            lifecycle,
+            created,
+            created_at,
+            uses: Mutex::new(uses),
+        })
     }
 
     pub(super) fn begin(&self) {
         let mut uses = self.uses();
         uses.under_way += 1;
         uses.touch();
+        let now = uses.last;
+        uses.busy_since.get_or_insert(now);
     }
 
     pub(super) fn end(&self) {
         let mut uses = self.uses();
         uses.under_way -= 1;
         uses.touch();
+        if uses.under_way == 0 {
+            let (since, now) = (uses.busy_since.take(), uses.last);
+            uses.busy += since.map_or(Duration::ZERO, |since| now - since);
+        }
     }
 
     /// Whether no other request is under way.
     pub(super) fn is_last(&self) -> bool {
         self.uses().under_way <= 1
+    }
+
+    /// Records that it has its container.
+    pub(super) fn made(&self, made: Made, records: &PoolRecords) {
+        self.made.store(true, Ordering::SeqCst);
+        records.session_made(self.identifier.as_str(), made);
+    }
+
+    /// Whether it has its container, or is just given it.
+    pub(super) fn is_made(&self) -> bool {
+        self.made.load(Ordering::SeqCst)
+    }
+
+    /// Records its end, once: the first who knows why is right. One that never got its container is none.
+    pub(super) fn ended(&self, why: Ended, records: &PoolRecords) {
+        if !self.is_made() || self.told.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let uses = self.uses();
+        let busy = uses.busy + uses.busy_since.map_or(Duration::ZERO, |since| since.elapsed());
+        drop(uses);
+        records.session_ended(self.identifier.as_str(), why, self.created.elapsed(), busy);
+    }
+
+    /// Why it ends when its time has come.
+    pub(super) fn natural_end(&self) -> Ended {
+        match self.lifecycle {
+            Lifecycle::Timed { .. } => Ended::Expired,
+            Lifecycle::OnContainerExit { .. } => Ended::Aged,
+        }
+    }
+
+    /// Whether requests are under way.
+    pub(super) fn is_running(&self) -> bool {
+        self.uses().under_way > 0
+    }
+
+    /// How long requests have been under way without a pause.
+    pub(super) fn running_for(&self) -> Option<Duration> {
+        self.uses().busy_since.map(|since| since.elapsed())
     }
 
     /// Ends it, and the container that it has or is about to get.
@@ -110,6 +174,7 @@ impl Session {
             expires_at: OffsetDateTime::now_utc() + left,
             etag: format!("{:x}-{:x}", self.number, uses.count),
             state: if uses.under_way > 0 { SessionState::Running } else { SessionState::Idle },
+            running_for: uses.busy_since.map(|since| since.elapsed()),
         }
     }
 

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::probe::{Probe, ProbeKind};
+use crate::pool::specification::tags_problem;
 use crate::pool::{InvalidSpecification, PoolName};
 use crate::sandbox::container::{ContainerSpecification, Credentials, ImageReference, InstanceId, Resources};
 
 /// One pool's settings, as they stand in the configuration file. Every figure has its unit in its name.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerPoolSpecification {
     pub name: PoolName,
@@ -27,8 +28,8 @@ pub struct ContainerPoolSpecification {
     pub args: Vec<String>,
     #[serde(default)]
     pub env: Vec<Variable>,
-    /// Values by name, for `secret_ref`.
-    #[serde(default)]
+    /// Values by name, for `secret_ref`. Whoever writes a specification down does not write these.
+    #[serde(default, skip_serializing)]
     pub secrets: BTreeMap<String, Secret>,
     /// Where the container listens: requests are forwarded there.
     pub target_port: u16,
@@ -53,9 +54,15 @@ pub struct ContainerPoolSpecification {
     /// How long the first request of an identifier may wait for its container.
     #[serde(default = "defaults::allocation_timeout_seconds")]
     pub allocation_timeout_seconds: u64,
+    /// Whom its use is charged to, in words of the operator's.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Whether what its containers write is kept in the records.
+    #[serde(default = "defaults::console_log")]
+    pub console_log: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegistryLogin {
     pub username: String,
@@ -64,7 +71,7 @@ pub struct RegistryLogin {
 }
 
 /// A variable of the container's environment: a value, or the name of a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
     pub name: String,
@@ -86,7 +93,7 @@ impl fmt::Debug for Secret {
 }
 
 /// What one session may use.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContainerResources {
     /// Processors; fractions are shares of one.
@@ -107,7 +114,7 @@ impl Default for ContainerResources {
 }
 
 /// When a session ends by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Lifecycle {
     /// So long after its last request.
@@ -134,6 +141,9 @@ mod defaults {
     }
     pub const fn allocation_timeout_seconds() -> u64 {
         60
+    }
+    pub const fn console_log() -> bool {
+        true
     }
 }
 
@@ -199,6 +209,7 @@ impl ContainerPoolSpecification {
             }
         }
         problems.extend(self.probes.iter().flat_map(Probe::problems).map(|problem| tell("probes", problem)));
+        problems.extend(tags_problem(&self.tags).map(|problem| tell("tags", problem)));
         problems
     }
 

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::instance::{Instance, NotStarted};
+use super::failure::{NotStarted, StartFailure};
+use super::instance::{Ended, Instance};
 use super::probe::ProbeKind;
 use super::{ContainerPoolSpecification, NoSession};
-use crate::sandbox::container::{ContainerBackend, ContainerError, Image};
+use crate::records::{Level, PoolRecords};
+use crate::sandbox::container::{ContainerBackend, Image};
 
 /// Containers that are started at a time: each costs about a processor for some ten milliseconds.
 const STARTING_AT_ONCE: usize = 4;
@@ -33,6 +36,9 @@ pub(super) struct Supply {
     failures: watch::Sender<u32>,
     /// Ready instances sleep. Not where they are asked for their health, which they could not tell.
     freezes: bool,
+    /// Cancelled when nothing is started any more.
+    over: CancellationToken,
+    records: PoolRecords,
 }
 
 #[derive(Default)]
@@ -46,6 +52,10 @@ struct Stock {
     failures: u32,
     last_failure: Option<String>,
     not_before: Option<Instant>,
+    image_failures: u64,
+    crashes: u64,
+    /// Another template has taken its place: nobody gets an instance any more.
+    retired: bool,
     closed: bool,
     /// Every instance that is not removed yet.
     all: Vec<Arc<Instance>>,
@@ -63,12 +73,26 @@ pub struct Standing {
     pub last_failure: Option<String>,
     /// Until the next try, while it is put off.
     pub next_try_in: Option<Duration>,
+    /// Starts for which the image could not be had, since the pool opened.
+    pub image_failures: u64,
+    /// Containers that ended by themselves before anybody had them, or that their probes gave up, since the pool opened.
+    pub crashes: u64,
+    /// Callers who wait for one.
+    pub waiting: usize,
+}
+
+impl Standing {
+    /// Whether a new session would get none at present.
+    pub fn is_failing(&self) -> bool {
+        self.ready == 0 && self.failures > 0
+    }
 }
 
 impl Supply {
     pub(super) fn open(
         specification: Arc<ContainerPoolSpecification>,
         backend: Arc<dyn ContainerBackend>,
+        records: PoolRecords,
     ) -> Arc<Self> {
         let freezes = backend.report().enforced.freeze && specification.probe(ProbeKind::Liveness).is_none();
         let supply = Arc::new(Self {
@@ -79,13 +103,16 @@ impl Supply {
             ready: Semaphore::new(0),
             failures: watch::Sender::new(0),
             freezes,
+            over: CancellationToken::new(),
+            records,
         });
         supply.refill();
         supply
     }
 
-    /// A ready instance; waits for one to become so.
-    pub(super) async fn take(self: &Arc<Self>) -> Result<Arc<Instance>, NoSession> {
+    /// A ready instance, and whether it was ready before; waits for one to become so.
+    pub(super) async fn take(self: &Arc<Self>) -> Result<(Arc<Instance>, bool), NoSession> {
+        let was_ready = !self.lock().ready.is_empty();
         let _waiting = Waiting::begin(self);
         let end = Instant::now() + self.specification.allocation_timeout();
         let mut failed = self.failures.subscribe();
@@ -101,14 +128,16 @@ impl Supply {
                 () = tokio::time::sleep_until(end) => return Err(NoSession::NotInTime(self.specification.allocation_timeout())),
             }
             let Some(instance) = self.hand_out() else { continue };
-            if self.freezes
-                && let Err(error) = instance.container().set_frozen(false).await
-            {
-                tracing::warn!(cause = error.told(), "a ready container cannot go on");
-                instance.stop();
-                continue;
+            if self.freezes {
+                // A caller who goes away now has it already, and nobody else will.
+                let unused = Unused(&instance);
+                if let Err(error) = instance.container().set_frozen(false).await {
+                    tracing::warn!(cause = error.told(), "a ready container cannot go on");
+                    continue;
+                }
+                std::mem::forget(unused);
             }
-            return Ok(instance);
+            return Ok((instance, was_ready));
         }
     }
 
@@ -122,6 +151,9 @@ impl Supply {
 
     fn refusal(&self) -> Option<NoSession> {
         let stock = self.lock();
+        if stock.retired {
+            return Some(NoSession::Retired);
+        }
         if stock.closed {
             return Some(NoSession::Closed);
         }
@@ -133,7 +165,7 @@ impl Supply {
     fn refill(self: &Arc<Self>) {
         let mut stock = self.lock();
         let now = Instant::now();
-        if stock.closed || stock.not_before.is_some_and(|moment| moment > now) {
+        if stock.is_over() || stock.not_before.is_some_and(|moment| moment > now) {
             return;
         }
         let held = stock.taken + stock.ready.len() + stock.starting;
@@ -156,14 +188,15 @@ impl Supply {
     async fn start(&self) -> Result<Arc<Instance>, NotStarted> {
         let credentials = self.specification.credentials();
         let prepare = || async { self.backend.prepare_image(&self.specification.image, &credentials).await };
-        let image =
-            self.image.get_or_try_init(prepare).await.map_err(|error: ContainerError| NotStarted(error.told()))?;
-        let instance = Instance::start(&self.backend, &self.specification, image).await?;
+        let image = self.image.get_or_try_init(prepare).await;
+        let image = image.map_err(|error| NotStarted::new(StartFailure::Image, &error.told()))?;
+        let instance = Instance::start(&self.backend, &self.specification, image, &self.over).await?;
         if self.freezes
             && let Err(error) = instance.container().set_frozen(true).await
         {
             instance.stop();
-            return Err(NotStarted(error.told()));
+            instance.removed().cancelled().await;
+            return Err(NotStarted::of_engine(&error));
         }
         Ok(instance)
     }
@@ -172,43 +205,64 @@ impl Supply {
         let pool = self.specification.name.as_str();
         let mut stock = self.lock();
         stock.starting -= 1;
-        match started {
-            Ok(instance) if stock.closed => {
-                instance.stop();
+        let instance = match started {
+            Ok(instance) => instance,
+            Err(failed) => {
+                self.failed(stock, failed);
                 return;
             }
-            Ok(instance) => {
-                if stock.failures > 0 {
-                    tracing::info!(pool, failures = stock.failures, "containers start again");
-                }
-                stock.failures = 0;
-                stock.not_before = None;
-                stock.all.push(instance.clone());
-                stock.ready.push_back(instance.clone());
-                drop(stock);
-                self.ready.add_permits(1);
-                tokio::spawn(self.clone().follow(instance));
-            }
-            Err(NotStarted(problem)) => {
-                stock.failures += 1;
-                let pause = FIRST_PAUSE.saturating_mul(1 << (stock.failures - 1).min(10)).min(LONGEST_PAUSE);
-                stock.not_before = Some(Instant::now() + pause);
-                tracing::warn!(pool, problem, failures = stock.failures, next_try = ?pause, "a container could not be started");
-                stock.last_failure = Some(problem);
-                let failures = stock.failures;
-                drop(stock);
-                self.failures.send_replace(failures);
-                let supply = Arc::downgrade(self);
-                tokio::spawn(async move {
-                    tokio::time::sleep(pause).await;
-                    if let Some(supply) = supply.upgrade() {
-                        supply.refill();
-                    }
-                });
-                return;
-            }
+        };
+        stock.all.push(instance.clone());
+        if stock.is_over() {
+            drop(stock);
+            instance.stop();
+            tokio::spawn(self.clone().forget_removed(instance));
+            return;
         }
+        if stock.failures > 0 {
+            tracing::info!(pool, failures = stock.failures, "containers start again");
+            self.records.event(Level::Informational, "ContainersStartAgain", "containers start again");
+        }
+        stock.failures = 0;
+        stock.not_before = None;
+        stock.ready.push_back(instance.clone());
+        drop(stock);
+        self.ready.add_permits(1);
+        tokio::spawn(self.clone().follow(instance));
         self.refill();
+    }
+
+    /// Tells what went wrong, and tries again after a pause.
+    fn failed(self: &Arc<Self>, mut stock: MutexGuard<'_, Stock>, NotStarted { kind, problem }: NotStarted) {
+        if stock.is_over() {
+            return;
+        }
+        stock.failures += 1;
+        match kind {
+            StartFailure::Image => stock.image_failures += 1,
+            StartFailure::Crashed | StartFailure::NotReady => stock.crashes += 1,
+            StartFailure::Engine => {}
+        }
+        let failures = stock.failures;
+        let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST_PAUSE);
+        stock.not_before = Some(Instant::now() + pause);
+        let pool = self.specification.name.as_str();
+        tracing::warn!(pool, problem, failures, next_try = ?pause, "a container could not be started");
+        self.records.start_failed(kind.event(), problem.as_str());
+        if failures == FAILING {
+            let log = format!("{failures} starts failed in a row: callers are refused while none is ready");
+            self.records.event(Level::Error, "ContainersDoNotStart", log);
+        }
+        stock.last_failure = Some(problem);
+        drop(stock);
+        self.failures.send_replace(failures);
+        let supply = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            if let Some(supply) = supply.upgrade() {
+                supply.refill();
+            }
+        });
     }
 
     /// Takes an instance off the books once it is gone, and has it replaced.
@@ -219,6 +273,7 @@ impl Supply {
             match stock.ready.iter().position(|ready| Arc::ptr_eq(ready, &instance)) {
                 Some(at) => {
                     drop(stock.ready.remove(at));
+                    self.lost(&mut stock, &instance);
                     // Whoever has the permit already finds nothing and waits on.
                     if let Ok(permit) = self.ready.try_acquire() {
                         permit.forget();
@@ -228,6 +283,23 @@ impl Supply {
             }
         }
         self.refill();
+        self.forget_removed(instance).await;
+    }
+
+    /// A ready instance ended that nobody had wanted to end.
+    fn lost(&self, stock: &mut Stock, instance: &Instance) {
+        let (operation, log) = match instance.ended() {
+            Some(Ended::Exited(exit)) => ("ContainerExited", format!("a ready container ended: {exit}")),
+            Some(Ended::Unhealthy(problem)) => {
+                ("LivenessProbeFailed", format!("a ready container failed its liveness probe: {problem}"))
+            }
+            Some(Ended::Stopped) | None => return,
+        };
+        stock.crashes += 1;
+        self.records.event(Level::Warning, operation, log);
+    }
+
+    async fn forget_removed(self: Arc<Self>, instance: Arc<Instance>) {
         instance.removed().cancelled().await;
         self.lock().all.retain(|known| !Arc::ptr_eq(known, &instance));
     }
@@ -242,29 +314,63 @@ impl Supply {
             failures: stock.failures,
             last_failure: stock.last_failure.clone(),
             next_try_in: stock.not_before.and_then(|moment| moment.checked_duration_since(now)),
+            image_failures: stock.image_failures,
+            crashes: stock.crashes,
+            waiting: stock.waiting,
         }
     }
 
-    /// Starts no more, ends all, and waits until nothing is left.
-    pub(super) async fn close(&self) {
-        let all = {
+    /// Gives out no more and starts no more; what was given out goes on.
+    pub(super) fn retire(&self) {
+        let ready: Vec<_> = {
             let mut stock = self.lock();
-            stock.closed = true;
-            stock.all.clone()
+            stock.retired = true;
+            stock.ready.iter().cloned().collect()
         };
+        self.over.cancel();
         self.failures.send_modify(|_| {});
-        all.iter().for_each(|instance| instance.stop());
-        for instance in all {
-            instance.removed().cancelled().await;
-        }
-        // Those that were being started.
-        while self.lock().starting > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        ready.iter().for_each(|instance| instance.stop());
+    }
+
+    /// Whether nothing is left of what it started.
+    pub(super) fn is_empty(&self) -> bool {
+        let stock = self.lock();
+        stock.all.is_empty() && stock.starting == 0
+    }
+
+    /// Starts no more, ends all, and waits until nothing is left; so too of those that are being started.
+    pub(super) async fn close(&self) {
+        self.lock().closed = true;
+        self.over.cancel();
+        self.failures.send_modify(|_| {});
+        while !self.is_empty() {
+            let all = self.lock().all.clone();
+            all.iter().for_each(|instance| instance.stop());
+            for instance in all {
+                instance.removed().cancelled().await;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Stock> {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An instance that is ended unless somebody uses it.
+struct Unused<'a>(&'a Instance);
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl Stock {
+    /// Whether nothing is started for it any more.
+    fn is_over(&self) -> bool {
+        self.retired || self.closed
     }
 }
 

@@ -26,6 +26,9 @@ pub struct ConsoleLine {
     pub text: String,
 }
 
+/// Is given lines as they come. It is called while the console waits for it.
+pub type Listener = Box<dyn Fn(&[ConsoleLine]) + Send>;
+
 /// The console of one container. Cheap to clone; all clones are the same console.
 #[derive(Clone, Default)]
 pub struct Console(Arc<Mutex<Kept>>);
@@ -38,6 +41,9 @@ struct Kept {
     dropped: u64,
     /// What came of a line that has not ended.
     open: [Vec<u8>; 2],
+    listener: Option<Listener>,
+    /// Lines that the listener has not been given yet.
+    untold: Vec<ConsoleLine>,
 }
 
 impl Console {
@@ -50,6 +56,7 @@ impl Console {
                 kept.add(at, stream, part);
             }
         }
+        kept.told();
     }
 
     /// A stream has ended: what stands without a line's end is a line.
@@ -59,6 +66,15 @@ impl Console {
         if !rest.is_empty() {
             kept.line(OffsetDateTime::now_utc(), stream, &rest);
         }
+        kept.told();
+    }
+
+    /// Gives `listener` the lines that are kept, and those that come.
+    pub fn tell(&self, listener: Listener) {
+        let mut kept = self.lock();
+        kept.untold = kept.lines.iter().cloned().collect();
+        kept.listener = Some(listener);
+        kept.told();
     }
 
     /// The lines that are kept, and how many went before them.
@@ -85,12 +101,23 @@ impl Kept {
     fn line(&mut self, at: OffsetDateTime, stream: Stream, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes).into_owned();
         self.bytes += cost(&text);
-        self.lines.push_back(ConsoleLine { at, stream, text });
+        let line = ConsoleLine { at, stream, text };
+        if self.listener.is_some() {
+            self.untold.push(line.clone());
+        }
+        self.lines.push_back(line);
         while self.bytes > KEPT_BYTES
             && let Some(gone) = self.lines.pop_front()
         {
             self.bytes -= cost(&gone.text);
             self.dropped += 1;
+        }
+    }
+
+    fn told(&mut self) {
+        let untold = std::mem::take(&mut self.untold);
+        if let Some(listener) = self.listener.as_ref().filter(|_| !untold.is_empty()) {
+            listener(&untold);
         }
     }
 }
@@ -123,6 +150,17 @@ mod tests {
             line(Stream::Stderr, "y"),
         ];
         assert_eq!(texts(&console), expected);
+    }
+
+    #[test]
+    fn a_listener_hears_what_was_and_what_comes() {
+        let console = Console::default();
+        console.push(Stream::Stdout, b"before\nhal");
+        let (sender, heard) = std::sync::mpsc::channel();
+        console.tell(Box::new(move |lines| lines.iter().for_each(|line| sender.send(line.text.clone()).unwrap())));
+        console.push(Stream::Stdout, b"f\nafter");
+        console.end(Stream::Stdout);
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["before", "half", "after"]);
     }
 
     #[test]

@@ -23,9 +23,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use console::{Console, ConsoleLine, Stream};
+pub use console::{Console, ConsoleLine, Listener, Stream};
 pub use error::ContainerError;
-pub use image::{Credentials, Image, ImageReference, InvalidReference};
+pub use image::{AllowedImages, Credentials, Image, ImageReference, InvalidReference};
 pub use report::{BackendReport, Enforced, Exit, Isolation};
 pub use specification::{ContainerSpecification, InstanceId, Resources};
 

@@ -45,14 +45,25 @@ impl PoolGateway {
         Some(Self::with(backend, &reference, settings).await)
     }
 
+    /// The same as [`PoolGateway::open`], for those whom `access` lets in.
+    pub async fn guarded(settings: &str, access: Access) -> Option<Self> {
+        let backend = Backend::open("runc").await?;
+        let reference = Recipe::app(&["serve"]).layout(&backend.folder.path().join("layout"));
+        Some(Self::with_access(backend, &reference, settings, access).await)
+    }
+
     pub async fn with(backend: Backend, image: &str, settings: &str) -> Self {
+        Self::with_access(backend, image, settings, Access::open()).await
+    }
+
+    async fn with_access(backend: Backend, image: &str, settings: &str, access: Access) -> Self {
         let text = format!(
             "name = 'app'\nimage = '{image}'\ntarget_port = 8080\nresources = {{ memory_mebibytes = 64 }}\n{settings}"
         );
         let specification: ContainerPoolSpecification = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(specification.problems(), []);
-        let pool = ContainerPool::open(specification, backend.backend.clone());
-        let gateway = Gateway::new(Vec::new(), Access::open(), Records::off());
+        let pool = ContainerPool::open(specification, backend.backend.clone(), &Records::off());
+        let gateway = Gateway::new(Vec::new(), access, Records::off());
         gateway.add_container_pool(pool.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -76,6 +76,10 @@ impl Gateway {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandpool"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
         command.arg("--data-dir").arg(data_dir.unwrap_or(&own));
+        // Whoever runs the tests may export telemetry of their own.
+        for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SERVICE_NAME"] {
+            command.env_remove(name);
+        }
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(command);

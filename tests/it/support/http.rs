@@ -8,9 +8,11 @@ use std::time::Duration;
 use sandpool::access::Access;
 use sandpool::api::contract::{Seen, check_response};
 use sandpool::api::serve::{Connections, serve};
-use sandpool::gateway::{Control, Gateway};
+use sandpool::gateway::{Control, Gateway, Opener};
 use sandpool::interpreter::{Package, Packages};
-use sandpool::pool::{Facilities, FindImage, Keeping, OnCooldown, Pool, PoolName, PoolSpecification, PoolStore};
+use sandpool::pool::{
+    Facilities, FindImage, Keeping, NotOpened, OnCooldown, Pool, PoolName, PoolSpecification, PoolStore,
+};
 use sandpool::records::{Records, RecordsSettings};
 use sandpool::sandbox::wasm::Image;
 use sandpool::snapshot::Seal;
@@ -59,13 +61,29 @@ pub async fn gateway_at(
     let image = tokio::task::spawn_blocking(guests::image).await.expect("an image");
     let records = records();
     let kept = records.1.clone();
-    let open = move |specification| Pool::open(specification, image.clone(), packages(), facilities(&kept));
-    let pool = open(specification(adjust));
+    let opener = InMemory { image, records: kept };
+    let pool = opener.open(specification(adjust), true).expect("it opens");
     let control = data_dir.map(|folder| {
         let store = PoolStore::open(folder).unwrap();
-        Control { store, opener: Box::new(move |pool| Ok(open(pool))) }
+        Control { store, opener: Box::new(opener), containers: None }
     });
     gateway_of(pool, control, access, connections, records).await
+}
+
+/// Opens pools whose sessions do not go to disk.
+struct InMemory {
+    image: Arc<Image>,
+    records: Records,
+}
+
+impl Opener for InMemory {
+    fn open(&self, specification: PoolSpecification, _: bool) -> Result<Arc<Pool>, NotOpened> {
+        Ok(Pool::open(specification, self.image.clone(), packages(), facilities(&self.records)))
+    }
+
+    fn clear(&self, _: &PoolName) -> Result<(), NotOpened> {
+        Ok(())
+    }
 }
 
 /// A gateway whose sessions go to `store`, on `image`; it finds no image of the past.
@@ -136,7 +154,7 @@ async fn gateway_of(
     let configured = vec![pool.clone()];
     let gateway = match control {
         None => Gateway::new(configured, access, records),
-        Some(control) => Gateway::with_control(configured, access, records, control).unwrap(),
+        Some(control) => Gateway::with_control(configured, Vec::new(), access, records, control).unwrap(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,11 +1,14 @@
 //! What the tests share.
 
 pub mod browser;
+pub mod collector;
 pub mod container_pools;
 pub mod containers;
 pub mod gateway;
 pub mod guests;
 pub mod http;
 pub mod images;
+pub mod managed;
 pub mod python;
+pub mod registry;
 pub mod server;

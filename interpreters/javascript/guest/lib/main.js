@@ -5,6 +5,7 @@ import { methods as console } from 'sandpool:console';
 import { display } from 'sandpool:display';
 import { TextDecoder, TextEncoder } from 'sandpool:encoding';
 import { structuredClone } from 'sandpool:clone';
+import { fetch, Headers, Request, Response } from 'sandpool:fetch';
 import { AbortController, AbortSignal, Event, EventTarget } from 'sandpool:targets';
 import { load, requireFrom, resolve } from 'sandpool:loader';
 import * as timers from 'sandpool:timers';
@@ -13,18 +14,13 @@ import crypto from 'sandpool:node/crypto';
 import process from 'sandpool:node/process';
 import url from 'sandpool:node/url';
 
-function fetch(input) {
-    const target = typeof input === 'string' ? input : String(input?.url ?? input);
-    const error = new TypeError(
-        `fetch failed: this pool has no network, so ${target} cannot be reached; upload the data to /mnt/data instead`,
-    );
-    return Promise.reject(error);
-}
-
 const values = {
     console,
     display,
     fetch,
+    Headers,
+    Request,
+    Response,
     process,
     structuredClone,
     crypto: crypto.webcrypto,

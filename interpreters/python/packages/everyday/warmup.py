@@ -5,11 +5,13 @@ import io
 import sys
 
 MODULES = """
-attr attrs bs4 certifi chardet charset_normalizer click cloudpickle dateutil.parser dateutil.relativedelta docx html5lib
-httpx jinja2 joblib lxml.etree lxml.html markdown mpmath msgpack networkx openpyxl openpyxl.chart openpyxl.styles
-openpyxl.utils.dataframe patsy pptx pptx.util pypdf pytz regex reportlab.lib.pagesizes reportlab.lib.styles
-reportlab.pdfgen.canvas reportlab.platypus requests rich.console rich.progress rich.table seaborn sortedcontainers sympy
-tabulate tqdm tqdm.auto xlsxwriter yaml faker
+arrow attr attrs bs4 cachetools certifi chardet charset_normalizer click cloudpickle dateparser dateutil.parser
+dateutil.relativedelta docx email_validator faker feedparser fpdf html5lib httpx humanize jinja2 joblib jsonpath_ng
+jsonschema lark loguru lxml.etree lxml.html markdown markdownify more_itertools mpmath msgpack nbformat networkx openpyxl
+openpyxl.chart openpyxl.styles openpyxl.utils.dataframe patsy pptx pptx.util prettytable pydantic pydantic.dataclasses
+pydantic_settings pypdf pytz qrcode regex reportlab.lib.pagesizes reportlab.lib.styles reportlab.pdfgen.canvas
+reportlab.platypus requests rich.console rich.progress rich.table seaborn slugify sortedcontainers sqlalchemy sqlalchemy.orm
+sqlparse sympy tabulate tenacity termcolor tomlkit toolz tqdm tqdm.auto unidecode xlrd xlsxwriter xmltodict yaml
 """
 
 for _name in MODULES.split():

@@ -2,6 +2,7 @@
 //!
 //! An image is unpacked once and never written again. What containers write lies above it.
 
+mod allowed;
 mod archive;
 mod config;
 mod layout;
@@ -10,6 +11,7 @@ mod registry;
 mod store;
 mod unpack;
 
+pub use allowed::AllowedImages;
 pub use config::{ImageConfig, User};
 pub use reference::{Credentials, ImageReference, InvalidReference};
 pub use store::{ImageLimits, ImageStore};

@@ -32,6 +32,14 @@ impl ImageReference {
     pub fn is_remote(&self) -> bool {
         matches!(self, Self::Registry(_))
     }
+
+    /// The registry it is in, `host` or `host:port`.
+    pub fn registry(&self) -> Option<&str> {
+        match self {
+            Self::Registry(reference) => Some(reference.registry()),
+            Self::Layout { .. } | Self::DockerArchive { .. } => None,
+        }
+    }
 }
 
 impl FromStr for ImageReference {

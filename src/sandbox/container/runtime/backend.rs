@@ -20,8 +20,8 @@ use super::user::UserRanges;
 use super::{leftovers, rootfs};
 use crate::sandbox::container::image::{ImageLimits, ImageStore};
 use crate::sandbox::container::{
-    BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials, Enforced, Image,
-    ImageReference, Isolation,
+    AllowedImages, BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials,
+    Enforced, Image, ImageReference, Isolation,
 };
 
 /// How containers are run.
@@ -37,6 +37,9 @@ pub struct OciSettings {
     pub insecure_registries: Vec<String>,
     /// What an image may hold.
     pub image: ImageLimits,
+    /// Beginnings of the images that pools made through the API may run, such as `registry.example/team/` or
+    /// `oci:/srv/images/`. None: everything in registries, and no folder of this machine.
+    pub allowed_images: AllowedImages,
 }
 
 impl Default for OciSettings {
@@ -46,6 +49,7 @@ impl Default for OciSettings {
             run_dir: "/run/sandpool".into(),
             insecure_registries: Vec::new(),
             image: ImageLimits::default(),
+            allowed_images: AllowedImages::default(),
         }
     }
 }
