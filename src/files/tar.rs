@@ -190,9 +190,12 @@ fn check_sum(header: &[u8], offset: usize) -> Result<(), TarError> {
 /// An octal number, or GNU's big-endian binary one when the first bit is set.
 fn number(field: &[u8], offset: usize) -> Result<u64, TarError> {
     let damaged = TarError::Damaged { offset, what: "number" };
-    if field[0] & 0x80 != 0 {
-        let (high, low) = field.split_at(field.len() - 8);
-        if high[0] != 0x80 || high[1..].iter().any(|byte| *byte != 0) {
+    if let Some((first, bytes)) = field.split_first()
+        && first & 0x80 != 0
+    {
+        // The short fields have seven bytes beside the first, the long ones more than a number has here.
+        let (high, low) = bytes.split_at(bytes.len().saturating_sub(8));
+        if *first != 0x80 || high.iter().any(|byte| *byte != 0) {
             return Err(damaged);
         }
         return Ok(low.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)));
@@ -210,4 +213,23 @@ fn until_zero(field: &[u8]) -> &[u8] {
 
 fn text(bytes: &[u8], offset: usize) -> Result<String, TarError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| TarError::Name { offset })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_octal_or_binary_whatever_the_field_is_long() {
+        assert_eq!(number(b"0000644\0", 0).unwrap(), 0o644);
+        assert_eq!(number(b"        ", 0).unwrap(), 0);
+        // The fields of eight bytes have no room for all of a number.
+        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 1, 2], 0).unwrap(), 258);
+        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2], 0).unwrap(), 258);
+        for bad in
+            [&[0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &[0xff; 8], &[0x81; 12], b"9", b"-1", &[0x80 | b'7'; 1]]
+        {
+            assert!(number(bad, 0).is_err(), "{bad:?}");
+        }
+    }
 }
