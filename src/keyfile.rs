@@ -10,8 +10,12 @@ pub const KEY_BYTES: usize = 32;
 /// Reads the key in `path`, or makes it. Whoever is killed meanwhile leaves a whole key or none.
 ///
 /// # Errors
-/// When the file can neither be read nor made, or holds no key.
+/// When the file can neither be read nor made, or holds no key. They name the file: an operator may have chosen it.
 pub fn open(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    read_or_make(path).map_err(|error| io::Error::new(error.kind(), format!("the key in {}: {error}", path.display())))
+}
+
+fn read_or_make(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path)?,
         Err(error) => return Err(error),
@@ -61,7 +65,9 @@ mod tests {
     fn a_broken_key_is_told() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("key"), "short").unwrap();
-        assert!(open(&folder.path().join("key")).is_err());
-        assert!(open(&folder.path().join("no folder/key")).is_err());
+        for file in ["key", "no folder/key"] {
+            let error = open(&folder.path().join(file)).unwrap_err().to_string();
+            assert!(error.contains(file), "{error}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What shows that a snapshot was written by a gateway that has the key: HMAC-SHA-256 of its manifest, which names all else by
-//! hashes. Who can write to the disk, or brings a file, can make neither a snapshot nor somebody else's of their own.
+//! hashes. Who brings a file, or can write to the store and not read the key, can make neither a snapshot nor somebody else's of
+//! their own. Putting an older one back in its own session's place is not kept from them.
 
 use std::io;
 use std::path::Path;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sandpool::access::keys::NewKey;
-use sandpool::access::{Access, AccessSettings, Grant, Pools, Role};
+use sandpool::access::{Access, AccessSettings, Role};
 use sandpool::api::serve::Connections;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::http::{Answer, Running, gateway_at};
+use crate::support::keys::key;
 
 struct Guarded {
     gateway: Running,
@@ -25,10 +25,7 @@ async fn guarded() -> Guarded {
 impl Guarded {
     /// A key, made behind the API.
     fn key(&self, roles: &[Role], pools: &[&str]) -> String {
-        let pools = Pools::try_from(pools.iter().map(|pool| (*pool).to_owned()).collect::<Vec<_>>()).unwrap();
-        let grant = Grant { roles: roles.iter().copied().collect(), pools };
-        let new = NewKey { name: "test".into(), grant, tenant: None, expires_at: None };
-        self.gateway.gateway.access().keys().unwrap().create(new).unwrap().0.reveal()
+        key(self.gateway.gateway.access(), roles, pools)
     }
 
     async fn send(&self, key: Option<&str>, method: &str, path: &str, body: &str) -> Answer {

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use governor::clock::FakeRelativeClock;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use sandpool::access::keys::NewKey;
 use sandpool::access::limits::{Limits, Time};
-use sandpool::access::{Access, AccessSettings, Grant, Pools, Role};
+use sandpool::access::{Access, AccessSettings, Role};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::container_pools::PoolGateway;
+use crate::support::keys::key;
 
 struct Guarded {
     gateway: PoolGateway,
@@ -35,10 +35,7 @@ type Told = (u16, String, Option<String>);
 
 impl Guarded {
     fn key(&self, roles: &[Role], pools: &[&str]) -> String {
-        let pools = Pools::try_from(pools.iter().map(|pool| (*pool).to_owned()).collect::<Vec<_>>()).unwrap();
-        let grant = Grant { roles: roles.iter().copied().collect(), pools };
-        let new = NewKey { name: "test".into(), grant, tenant: None, expires_at: None };
-        self.gateway.gateway.access().keys().unwrap().create(new).unwrap().0.reveal()
+        key(self.gateway.gateway.access(), roles, pools)
     }
 
     async fn call(&self, key: Option<&str>, method: &str, path: &str, body: &str) -> Told {

@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod guests;
 pub mod http;
 pub mod images;
+pub mod keys;
 pub mod managed;
 pub mod python;
 pub mod registry;
