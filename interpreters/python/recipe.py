@@ -17,6 +17,8 @@ HERE = Path(__file__).resolve().parent
 BASE_STEPS = 17
 # The sources of libc++, and libc++.
 CXX_STEPS = 2
+# Of the packages' sources.
+CHECKS = 1
 
 if sys.version_info < (3, 11):
     sys.exit("recipe: python3 is older than 3.11; install a newer one with: apt-get install python3")
@@ -24,14 +26,14 @@ if sys.version_info < (3, 11):
 sys.path.insert(0, str(HERE.parent))  # ../shared
 
 from building import (bytecode, compile as libs, cpython, cxx, extensions, faster, layer, link, own, packages,  # noqa: E402
-                      wheels as pypi)
+                      signatures, wheels as pypi)
 from shared import compile as shared_compile, fetch, layer as shared_layer, recipe  # noqa: E402
 
 
 def cook(build, manifest, edition, requirements, preload):
     """All steps, in the order in which they need each other."""
     found = packages.find(HERE / "packages") if edition == "full" else []
-    build.total += (CXX_STEPS + packages.steps_of(found) if found else 0) + bool(requirements)
+    build.total += (CXX_STEPS + packages.steps_of(found) + CHECKS if found else 0) + bool(requirements)
     compiler = recipe.compiler(build)
     files = build.step("debian", fetch.debian_sources, pinned=True, sources=recipe.pinned(manifest, "debian-source"))
     crates = build.step("crates", fetch.crates, pinned=True, project=HERE / "crates", sources=recipe.pinned(manifest, "crate"))
@@ -53,6 +55,7 @@ def cook(build, manifest, edition, requirements, preload):
         compiled = packages.build_all(build, HERE / "packages", found, compiler=compiler, cpython=source, library=library,
                                       native=native, cxx=runtime,
                                       libraries={step.folder.name: step for step in libraries})
+        build.step("signatures", signatures.check, packages=compiled)
         suffix, options = f"-{edition}", {"modules": compiled, "runtime": cxx.link_flags(runtime.folder)}
     reactor = build.step(f"reactor{suffix}", link.reactor, code=[shared_compile, packages],
                          sources=recipe.guest_sources(HERE / "guest"), cpython=source, library=library,

@@ -139,6 +139,14 @@ def _signatures(sources):
     replace = modules.replace
     replace(sources / "array_converter.c", ("array_converter_get_scalar_input(PyArrayArrayConverterObject *self)",
                                             "array_converter_get_scalar_input(PyArrayArrayConverterObject *self, void *closure)"))
+    replace(sources / "convert_datatype.c", ("_get_castingimpl(PyObject *NPY_UNUSED(module), PyObject *args)",
+                                             "_get_castingimpl(PyObject *NPY_UNUSED(module), PyObject *args, PyObject *kwds)"))
+    replace(sources / "convert_datatype.h", ("_get_castingimpl(PyObject *NPY_UNUSED(module), PyObject *args)",
+                                             "_get_castingimpl(PyObject *NPY_UNUSED(module), PyObject *args, PyObject *kwds)"))
+    replace(sources / "_multiarray_tests.c.src", ("printf_float_g(PyObject *NPY_UNUSED(dummy), PyObject *args, PyObject *kwds)",
+                                                  "printf_float_g(PyObject *NPY_UNUSED(dummy), PyObject *args)"))
+    replace(sources.parent / "umath/_scaled_float_dtype.c", ("sfloat___reduce__(PyArray_SFloatDescr *self)",
+                                                            "sfloat___reduce__(PyArray_SFloatDescr *self, void *unused)"))
     replace(sources / "array_method.c", ("boundarraymethod__supports_unaligned(PyBoundArrayMethodObject *self)",
                                          "boundarraymethod__supports_unaligned(PyBoundArrayMethodObject *self, void *closure)"))
 

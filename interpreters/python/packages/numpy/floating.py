@@ -39,49 +39,74 @@ def _status(sources):
     replace(sources / "common/float_status.hpp", ("#include <fenv.h>\n", STATUS + 'extern "C" int npy_wasm_fpstatus;\n'))
 
 
+# ufunc.at: by indices (`args` and `steps` as the loop gets them), element by element, and element by element with conversions.
+AT = (
+    ("        res = ufuncimpl->contiguous_indexed_loop(\n                context, args, inner_size, steps, NULL);\n",
+     "        PyArray_Descr *const *types = context->descriptors;\n        npy_intp count = *inner_size;\n"
+     "        int checked = !(flags & NPY_METH_NO_FLOATINGPOINT_ERRORS);\n"
+     "        unsigned in1 = 0, in2 = 0;\n"
+     "        if (checked) {\n"
+     "            in1 = npy_fpkinds(types[0]->type_num, types[0]->elsize, args[0], count, steps[0], args[1], steps[1], steps[3]);\n"
+     "            in2 = args[2] ? npy_fpkinds(types[1]->type_num, types[1]->elsize, args[2], count, steps[2], NULL, 0, 0) : 0;\n"
+     "        }\n"
+     "        res = ufuncimpl->contiguous_indexed_loop(\n                context, args, inner_size, steps, NULL);\n"
+     "        if (res == 0 && checked) {\n"
+     "            npy_fpchanged(ufunc_get_name_cstr((PyUFuncObject *)context->caller), in1, in2,\n"
+     "                          npy_fpkinds(types[0]->type_num, types[0]->elsize, args[0], count, steps[0], args[1], steps[1],\n"
+     "                                      steps[3]));\n        }\n"),
+    *((f"        res = strided_loop(context, {data}, &count, strides, auxdata);\n        if (res != 0) {{\n            break;\n        }}\n",
+       f"        unsigned before = npy_fpbefore(context, {data}, count, strides);\n"
+       f"        res = strided_loop(context, {data}, &count, strides, auxdata);\n        if (res != 0) {{\n            break;\n        }}\n"
+       "        if (!(flags & NPY_METH_NO_FLOATINGPOINT_ERRORS)) {\n"
+       f"            npy_fpafter(context, errormask, {data}, count, strides, before);\n        }}\n")
+      for data in ("dataptr", "buffer_dataptr")),
+)
+
+
 def _loops(sources):
     """Look at results after each loop of a ufunc, after reductions and after dot."""
     replace(sources / "umath/ufunc_object.c",
             ('#include "multiarraymodule.h"\n', '#include "multiarraymodule.h"\n#include "fpcheck.h"\n'),
             ("    int res = strided_loop(context, data, &count, fixed_strides, auxdata);\n\n    NPY_END_THREADS;\n",
-             "    unsigned finite = npy_fpbefore(context, data, count, fixed_strides);\n"
+             "    unsigned before = npy_fpbefore(context, data, count, fixed_strides);\n"
              "    int res = strided_loop(context, data, &count, fixed_strides, auxdata);\n"
              "    if (res == 0 && !(flags & NPY_METH_NO_FLOATINGPOINT_ERRORS)) {\n"
-             "        npy_fpafter(context, errormask, data, count, fixed_strides, finite);\n    }\n\n    NPY_END_THREADS;\n"),
+             "        npy_fpafter(context, errormask, data, count, fixed_strides, before);\n    }\n\n    NPY_END_THREADS;\n"),
             ("        res = strided_loop(context, dataptr, countptr, strides, auxdata);\n    } while (res == 0 && iternext(iter));\n\n"
              "    NPY_END_THREADS;\n    NPY_AUXDATA_FREE(auxdata);\n\n"
              "    if (res == 0 && !(flags & NPY_METH_NO_FLOATINGPOINT_ERRORS)) {\n"
              "        /* NOTE: We could check float errors even when `res < 0` */\n"
              "        const char *name",
-             "        unsigned finite = npy_fpbefore(context, dataptr, *countptr, strides);\n"
+             "        unsigned before = npy_fpbefore(context, dataptr, *countptr, strides);\n"
              "        res = strided_loop(context, dataptr, countptr, strides, auxdata);\n"
              "        if (res == 0 && !masked && !(flags & NPY_METH_NO_FLOATINGPOINT_ERRORS)) {\n"
-             "            npy_fpafter(context, errormask, dataptr, *countptr, strides, finite);\n        }\n"
+             "            npy_fpafter(context, errormask, dataptr, *countptr, strides, before);\n        }\n"
              "    } while (res == 0 && iternext(iter));\n\n"
              "    NPY_END_THREADS;\n    NPY_AUXDATA_FREE(auxdata);\n\n"
              "    if (res == 0 && !(flags & NPY_METH_NO_FLOATINGPOINT_ERRORS)) {\n"
              "        /* NOTE: We could check float errors even when `res < 0` */\n"
              "        const char *name"),
             ("        res = _check_ufunc_fperr(errormask, \"accumulate\");\n",
-             "        if (errormask) {\n            npy_fpreduced(out, arr, NULL);\n        }\n"
+             "        if (errormask) {\n            npy_fpreduced(out, arr, NULL, NULL);\n        }\n"
              "        res = _check_ufunc_fperr(errormask, \"accumulate\");\n"),
             ("        res = _check_ufunc_fperr(errormask, \"reduceat\");\n",
-             "        if (errormask) {\n            npy_fpreduced(out, arr, NULL);\n        }\n"
+             "        if (errormask) {\n            npy_fpreduced(out, arr, NULL, NULL);\n        }\n"
              "        res = _check_ufunc_fperr(errormask, \"reduceat\");\n"),
+            *AT,
             # matmul and its kin; the other generalised functions set the status themselves
             ("        retval = _check_ufunc_fperr(errormask, ufunc_name);\n",
              "        static const char *const products[] = {\"matmul\", \"vecdot\", \"matvec\", \"vecmat\", NULL};\n"
              "        if (errormask && npy_fpname_in(ufunc_name, products)) {\n"
-             "            npy_fpreduced(op[2] ? op[2] : NpyIter_GetOperandArray(iter)[2], op[0], op[1]);\n        }\n"
+             "            npy_fpreduced(op[2] ? op[2] : NpyIter_GetOperandArray(iter)[2], op[0], op[1], NULL);\n        }\n"
              "        retval = _check_ufunc_fperr(errormask, ufunc_name);\n"))
     replace(sources / "umath/reduction.c",
             ('#include "reduction.h"\n', '#include "reduction.h"\n#include "ufunc_object.h"\n#include "fpcheck.h"\n'),
             ("        if (_check_ufunc_fperr(errormask, \"reduce\") < 0) {\n",
-             "        if (errormask) {\n            npy_fpreduced(result, operand, NULL);\n        }\n"
+             "        if (errormask) {\n            npy_fpreduced(result, operand, NULL, initial_buf);\n        }\n"
              "        if (_check_ufunc_fperr(errormask, \"reduce\") < 0) {\n"))
     replace(sources / "multiarray/multiarraymodule.c",
             ("    int fpes = npy_get_floatstatus_barrier((char *) result);\n",
-             "    npy_fpreduced(out_buf, ap1, ap2);\n    int fpes = npy_get_floatstatus_barrier((char *) result);\n"),
+             "    npy_fpreduced(out_buf, ap1, ap2, NULL);\n    int fpes = npy_get_floatstatus_barrier((char *) result);\n"),
             ('#include "npy_dlpack.h"\n', '#include "npy_dlpack.h"\n#include "../umath/ufunc_object.h"\n#include "fpcheck.h"\n'))
 
 

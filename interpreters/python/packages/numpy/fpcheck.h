@@ -163,25 +163,41 @@ npy_fpunderflow(const char *name)
     return npy_fpname_in(name, names);
 }
 
-/* Before a loop that overwrites an input: a bit for each input that lies where an output will, and is finite. */
+/* Whether one of n numbers is zero. */
+static inline int
+npy_fpsome_zero(int type, const char *at, npy_intp n, npy_intp stride, npy_intp size)
+{
+    for (npy_intp k = 0; k < n; k++) {
+        if (npy_fpkind_of(type, at + k * stride, size) == NPY_FP_ZERO) return 1;
+    }
+    return 0;
+}
+
+/* Before a loop that overwrites an input: a bit for each input that lies where an output will, and is finite; 16 above it, one
+ * if a zero among its numbers makes a pole. */
 static inline unsigned
 npy_fpbefore(PyArrayMethod_Context *context, char *const *data, npy_intp n, npy_intp const *strides)
 {
     int nin = context->method->nin, nout = context->method->nout;
-    unsigned finite = 0;
-    for (int i = 0; i < nin && i < 31; i++) {
+    const char *name = ufunc_get_name_cstr((PyUFuncObject *)context->caller);
+    unsigned before = 0;
+    for (int i = 0; i < nin && i < 16; i++) {
         for (int o = nin; o < nin + nout; o++) {
-            if (data[i] == data[o] && npy_fpall_finite(context->descriptors[i]->type_num, data[i], n, strides[i])) {
-                finite |= 1u << i;
+            PyArray_Descr *descr = context->descriptors[i];
+            if (data[i] == data[o] && npy_fpall_finite(descr->type_num, data[i], n, strides[i])) {
+                before |= 1u << i;
+                if (npy_fppole(name, 1) && npy_fpsome_zero(descr->type_num, data[i], n, strides[i], descr->elsize)) {
+                    before |= 1u << (16 + i);
+                }
             }
         }
     }
-    return finite;
+    return before;
 }
 
 static inline void
 npy_fpafter(PyArrayMethod_Context *context, int errormask, char *const *data, npy_intp n, npy_intp const *strides,
-            unsigned finite)
+            unsigned before)
 {
     int nin = context->method->nin, nout = context->method->nout;
     const char *name = ufunc_get_name_cstr((PyUFuncObject *)context->caller);
@@ -196,11 +212,14 @@ npy_fpafter(PyArrayMethod_Context *context, int errormask, char *const *data, np
         for (npy_intp k = 0; k < n; k++) {
             int nan_in = 0, inf_in = 0, zero_in = 0, zeros = 0;
             for (int i = 0; i < nin; i++) {
-                if (data[i] == data[o] && !(finite & (1u << i))) {
+                if (data[i] == data[o] && !(before & (1u << i))) {
                     nan_in = 1;
                     continue;
                 }
-                if (finite & (1u << i)) continue;
+                if (before & (1u << i)) {
+                    zero_in |= (before >> (16 + i)) & 1;
+                    continue;
+                }
                 enum npy_fpkind in = npy_fpkind_of(context->descriptors[i]->type_num, data[i] + k * strides[i],
                                                    context->descriptors[i]->elsize);
                 nan_in |= in == NPY_FP_NAN;
@@ -246,17 +265,52 @@ npy_fpcontent(PyArrayObject *array)
     return found;
 }
 
-/* After a reduction, or a product of arrays: what in the result cannot come from what is in the operands. */
+/* After a reduction, or a product of arrays: what in the result cannot come from what is in the operands, or from the number
+ * of the result's type (or NULL) that the reduction began with. */
 static inline void
-npy_fpreduced(PyArrayObject *result, PyArrayObject *first, PyArrayObject *second)
+npy_fpreduced(PyArrayObject *result, PyArrayObject *first, PyArrayObject *second, const char *initial)
 {
     if (PyErr_Occurred() || npy_fpparts(PyArray_TYPE(result)) == 0) return;
     int out = npy_fpcontent(result);
     if (out == 0) return;
     int in = npy_fpcontent(first) | (second ? npy_fpcontent(second) : 0);
+    if (initial) {
+        enum npy_fpkind kind = npy_fpkind_of(PyArray_TYPE(result), initial, PyArray_ITEMSIZE(result));
+        in |= kind == NPY_FP_INF ? 1 : kind == NPY_FP_NAN ? 2 : 0;
+    }
     if (in & 2) return;
     if (out & 2) npy_wasm_fpstatus |= NPY_FPE_INVALID;
     if ((out & 1) && !(in & 1)) npy_wasm_fpstatus |= NPY_FPE_OVERFLOW;
+}
+
+/* The kinds (a bit each) of the numbers at n places: where `indices` say, or one after the other where they are NULL. */
+static inline unsigned
+npy_fpkinds(int type, npy_intp size, const char *at, npy_intp n, npy_intp stride, const char *indices, npy_intp between,
+            npy_intp length)
+{
+    unsigned kinds = 0;
+    for (npy_intp k = 0; k < n; k++) {
+        npy_intp index = k;
+        if (indices) {
+            memcpy(&index, indices + k * between, sizeof(index));
+            if (index < 0) index += length;
+        }
+        kinds |= 1u << npy_fpkind_of(type, at + index * stride, size);
+    }
+    return kinds;
+}
+
+/* After `ufunc.at`, where `in1` and `in2` are the kinds that the operands had at the places that it changed. */
+static inline void
+npy_fpchanged(const char *name, unsigned in1, unsigned in2, unsigned out)
+{
+    const unsigned nan = 1u << NPY_FP_NAN, inf = 1u << NPY_FP_INF, zero = 1u << NPY_FP_ZERO;
+    int poles = ((!in2 || name[0] == 'p' || name[0] == 'f') && (in1 & zero)) || (in2 & zero);
+    if ((in1 | in2) & nan) return;
+    if (out & nan) npy_wasm_fpstatus |= NPY_FPE_INVALID;
+    if ((out & inf) && !((in1 | in2) & inf)) {
+        npy_wasm_fpstatus |= npy_fppole(name, poles) ? NPY_FPE_DIVIDEBYZERO : NPY_FPE_OVERFLOW;
+    }
 }
 
 #endif
