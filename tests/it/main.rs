@@ -54,6 +54,7 @@ mod sessions;
 mod snapshots;
 mod stored_states;
 mod structure;
+mod suites;
 mod test262;
 mod tls;
 mod wasi;

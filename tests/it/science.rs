@@ -3,7 +3,7 @@
 //! Building the edition takes the better part of an hour, so these run where it is built (`sandpool interpreter build`), and
 //! everywhere with `SANDPOOL_TEST_FULL=1`, which builds it. A run that leaves them out says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -101,14 +101,19 @@ fn upload(gateway: &Gateway, session: &str, name: &str, content: &[u8]) {
     request.send(&body[..]).expect("the upload is taken");
 }
 
-/// What a cell prints.
-fn printed(gateway: &Gateway, session: &str, code: &str) -> String {
-    let answer = ureq::post(format!("{}/executions?identifier={session}", gateway.pool_url("python")))
+/// The answer to a cell.
+fn execute(gateway: &Gateway, session: &str, code: &str) -> Value {
+    ureq::post(format!("{}/executions?identifier={session}", gateway.pool_url("python")))
         .send_json(json!({ "code": code, "timeoutInSeconds": 200 }))
         .expect("an answer")
         .body_mut()
-        .read_json::<Value>()
-        .expect("JSON");
+        .read_json()
+        .expect("JSON")
+}
+
+/// What a cell prints.
+fn printed(gateway: &Gateway, session: &str, code: &str) -> String {
+    let answer = execute(gateway, session, code);
     assert_eq!(answer["status"], "Succeeded", "{answer}");
     answer["result"]["stdout"].as_str().expect("text").to_owned()
 }
@@ -148,17 +153,18 @@ async fn pandas_reads_tables_from_urls() {
     assert!(server.asked().iter().any(|asked| asked.line == "GET /table.csv"));
 }
 
+/// The names of the packages that the pool tells of, in lower case.
+fn packages(gateway: &Gateway) -> Vec<String> {
+    let url = format!("{}/metadata", gateway.pool_url("python"));
+    let metadata: Value = ureq::get(url).call().unwrap().body_mut().read_json().unwrap();
+    let packages = metadata["preInstalledPackages"].as_array().unwrap();
+    packages.iter().map(|package| package["name"].as_str().unwrap().to_lowercase()).collect()
+}
+
 #[test]
 fn the_list_of_packages_is_what_can_be_imported() {
     let Some(gateway) = full() else { return };
-    let pool = gateway.pool_url("python");
-    let metadata: Value = ureq::get(format!("{pool}/metadata")).call().unwrap().body_mut().read_json().unwrap();
-    let names: Vec<String> = metadata["preInstalledPackages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|package| package["name"].as_str().unwrap().to_lowercase())
-        .collect();
+    let names = packages(&gateway);
     for wanted in [
         "numpy",
         "pandas",
@@ -185,4 +191,37 @@ fn the_list_of_packages_is_what_can_be_imported() {
                 for n in sorted(names):\n    if n.startswith('_') or not n.isidentifier(): continue\n\
                 \x20   try: importlib.import_module(n)\n    except Exception as e: bad.append((n, repr(e)))\nprint(bad)";
     assert_eq!(printed(&gateway, "imports", code), "[]\n");
+}
+
+#[derive(Deserialize)]
+struct FirstPages {
+    package: Vec<FirstPage>,
+}
+
+/// What a package's documentation shows first, with what it prints natively.
+#[derive(Deserialize)]
+struct FirstPage {
+    name: String,
+    code: String,
+    prints: String,
+}
+
+#[test]
+fn every_package_does_what_its_first_page_shows() {
+    let Some(gateway) = full() else { return };
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cells/packages.toml");
+    let pages: FirstPages = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let shown: BTreeSet<String> = pages.package.iter().map(|page| page.name.to_lowercase()).collect();
+    let missing: Vec<_> = packages(&gateway).into_iter().filter(|name| !shown.contains(name)).collect();
+    assert!(missing.is_empty(), "nothing is shown of {missing:?}");
+    let mut problems = String::new();
+    for (number, page) in pages.package.iter().enumerate() {
+        let answer = execute(&gateway, &format!("page-{number}"), &page.code);
+        let result = &answer["result"];
+        if answer["status"] != "Succeeded" || result["stdout"] != page.prints.as_str() {
+            writeln!(problems, "{}: {}: {} {}", page.name, answer["status"], result["stdout"], result["stderr"])
+                .unwrap();
+        }
+    }
+    assert!(problems.is_empty(), "{problems}");
 }
