@@ -11,6 +11,7 @@ use sandpool::sandbox::container::{ContainerError, Stream};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
+use crate::container_egress::{a_way_out_leads_where_it_may, names_open_what_they_lead_to};
 use crate::support::containers::{Backend, Traces, ask, listening, specification};
 use crate::support::http::eventually;
 use crate::support::images::{Recipe, layer};
@@ -56,6 +57,8 @@ contract!(
     a_dropped_container_goes_away,
     what_cannot_run_is_told_and_leaves_nothing,
     many_at_once,
+    a_way_out_leads_where_it_may,
+    names_open_what_they_lead_to,
 );
 
 async fn a_container_answers_on_its_port(backend: &Backend) {

@@ -5,14 +5,16 @@
 use serde_json::{Map, Value, json};
 
 use super::template::Reading;
+use crate::egress::Mode;
+use crate::egress::connections::ConnectionPolicy;
 use crate::gateway::Containers;
 use crate::pool::PoolName;
 use crate::pool::container::ContainerPoolSpecification;
 use crate::sandbox::container::ImageReference;
 
 /// What stands under `properties.sandpool`, with the names of `[[container_pool]]`.
-const OWN: [&str; 5] =
-    ["read_only", "resources", "termination_grace_seconds", "allocation_timeout_seconds", "console_log"];
+const OWN: [&str; 6] =
+    ["read_only", "resources", "termination_grace_seconds", "allocation_timeout_seconds", "console_log", "egress"];
 const TEMPLATE: &str = "customContainerTemplate";
 const CONTAINER: &str = "customContainerTemplate/containers/0";
 
@@ -56,11 +58,33 @@ impl Reading<'_> {
             return None;
         };
         fields.insert("target_port".into(), json!(port));
-        if kept["sessionNetworkConfiguration"]["status"] == "EgressEnabled" {
-            let problem = "must be EgressDisabled: this gateway gives containers no way to the outside";
-            self.wrong("sessionNetworkConfiguration/status", problem);
-        }
+        let enabled = kept["sessionNetworkConfiguration"]["status"] == "EgressEnabled";
+        let egress = self.egress(fields.remove("egress"), enabled, here);
+        fields.insert("egress".into(), json!(egress));
         self.specified(fields)
+    }
+
+    /// Where its containers may connect to.
+    fn egress(&mut self, own: Option<Value>, enabled: bool, here: &Containers) -> ConnectionPolicy {
+        let at = "sessionNetworkConfiguration/status";
+        let own = own.map(serde_json::from_value::<ConnectionPolicy>).transpose();
+        let own = own.map_err(|error| self.wrong("sandpool/egress", error.to_string())).unwrap_or_default();
+        let policy = match (enabled, own) {
+            (true, Some(own)) => own,
+            (true, None) => ConnectionPolicy { policy: Mode::Enabled, ..ConnectionPolicy::default() },
+            (false, Some(own)) if own.is_open() => {
+                self.wrong(at, "must be EgressEnabled where sandpool.egress lets out");
+                own
+            }
+            (false, own) => own.unwrap_or_default(),
+        };
+        let report = here.backend.report();
+        if policy.is_open() && !report.enforced.way_out {
+            let why =
+                if report.warnings.is_empty() { String::new() } else { format!(" ({})", report.warnings.join("; ")) };
+            self.wrong(at, format!("must be EgressDisabled: this gateway cannot give containers a way out{why}"));
+        }
+        policy
     }
 
     fn specified(&mut self, fields: Map<String, Value>) -> Option<ContainerPoolSpecification> {
@@ -291,6 +315,9 @@ fn place(setting: &str) -> &str {
         "env" => "customContainerTemplate/containers/0/env",
         "probes" => "customContainerTemplate/containers/0/probes",
         "registry" => "customContainerTemplate/registryCredentials/passwordSecretRef",
+        "egress.policy" | "egress.allow" | "egress.limits.connections" | "egress.limits.idle_seconds" => {
+            "sandpool/egress"
+        }
         _ => "sandpool",
     }
 }

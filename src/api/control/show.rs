@@ -110,7 +110,7 @@ fn declared_containers(pool: &ContainerPoolSpecification) -> Value {
             "readySessionInstances": pool.ready_session_instances,
         },
         "dynamicPoolConfiguration": { "lifecycleConfiguration": lifecycle },
-        "sessionNetworkConfiguration": { "status": "EgressDisabled" },
+        "sessionNetworkConfiguration": { "status": if pool.egress.is_open() { "EgressEnabled" } else { "EgressDisabled" } },
         "secrets": secrets,
         "customContainerTemplate": { "containers": containers(pool), "ingress": ingress(pool) },
     })

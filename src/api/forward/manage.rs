@@ -1,4 +1,4 @@
-//! `.management/` of a pool of containers: its sessions, what one wrote, and how the pool stands.
+//! `.management/` of a pool of containers: its sessions, what one wrote and where it connected to, and how the pool stands.
 
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -10,6 +10,7 @@ use crate::api::error::Failure;
 use crate::api::route::PoolPath;
 use crate::api::sessions::{ManagedSessionList, PAGE, Session};
 use crate::api::status;
+use crate::egress::connections::ConnectionEnd;
 use crate::gateway::ContainerSessionPool;
 use crate::sandbox::container::Stream;
 
@@ -31,6 +32,7 @@ pub(super) fn answer(
         "listSessions" => ("POST", list),
         "stopSession" => ("POST", stop),
         "console" => ("GET", console),
+        "network" => ("GET", network),
         "health" => ("GET", health),
         _ => return Some(Err(Failure::NoRoute)),
     };
@@ -103,6 +105,45 @@ fn console(asked: &Asked<'_>) -> Answer {
         text: line.text,
     };
     Ok(json(StatusCode::OK, &Console { value: lines.into_iter().map(line).collect(), dropped }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Network {
+    network: Vec<Connection>,
+    /// Earlier connections that are not kept.
+    network_omitted: u64,
+}
+
+/// A connection that has ended; `failure`: why it was not made, or cut.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connection {
+    host: String,
+    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'static str>,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+/// The connections that the session's container made, the last of them.
+fn network(asked: &Asked<'_>) -> Answer {
+    let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
+    let instance = asked.pool.holding(&identifier).instance(&identifier).ok_or(Failure::NoSession)?;
+    let seen = instance.way_out().map(|way_out| way_out.seen()).unwrap_or_default();
+    let shown = |connection: crate::egress::connections::Connection| Connection {
+        host: connection.host,
+        port: connection.port,
+        failure: match connection.end {
+            ConnectionEnd::Closed => None,
+            ConnectionEnd::Failed(kind) => Some(kind.as_str()),
+        },
+        bytes_sent: connection.sent_bytes,
+        bytes_received: connection.received_bytes,
+    };
+    let network = seen.listed.into_iter().map(shown).collect();
+    Ok(json(StatusCode::OK, &Network { network, network_omitted: seen.omitted }))
 }
 
 fn health(asked: &Asked<'_>) -> Answer {

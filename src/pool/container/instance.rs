@@ -9,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::ContainerPoolSpecification;
 use super::failure::{NotStarted, StartFailure};
 use super::probe::{self, ProbeKind};
+use super::record::Counted;
+use crate::egress::connections::WayOut;
+use crate::records::PoolRecords;
 use crate::sandbox::container::{Container, ContainerBackend, Exit, Image};
 
 /// Why an instance is no more.
@@ -24,6 +27,7 @@ pub enum Ended {
 /// A started container. Cheap to clone the handle of.
 pub struct Instance {
     container: Arc<dyn Container>,
+    way_out: Option<Arc<WayOut>>,
     /// Cancelled when it takes no more requests.
     gone: CancellationToken,
     /// Cancelled when nothing is left of it.
@@ -38,8 +42,13 @@ impl Instance {
         specification: &Arc<ContainerPoolSpecification>,
         image: &Arc<Image>,
         over: &CancellationToken,
+        records: &PoolRecords,
     ) -> Result<Arc<Self>, NotStarted> {
-        let container = backend.create(&specification.container(), image).await;
+        let way_out = specification.egress.is_open().then(|| {
+            let policy = Arc::new(specification.egress.clone());
+            WayOut::new(policy, Arc::new(Counted(records.clone())))
+        });
+        let container = backend.create(&specification.container(way_out.clone()), image).await;
         let container = container.map_err(|error| NotStarted::of_engine(&error))?;
         container.start().await.map_err(|error| NotStarted::of_engine(&error))?;
         let startup = specification.probe(ProbeKind::Startup);
@@ -62,6 +71,7 @@ impl Instance {
         }
         let instance = Arc::new(Self {
             container,
+            way_out,
             gone: CancellationToken::new(),
             removed: CancellationToken::new(),
             ended: OnceLock::new(),
@@ -72,6 +82,11 @@ impl Instance {
 
     pub fn container(&self) -> &dyn Container {
         &*self.container
+    }
+
+    /// Where its connections go; None when it makes none.
+    pub fn way_out(&self) -> Option<&Arc<WayOut>> {
+        self.way_out.as_ref()
     }
 
     /// Cancelled when it takes no more requests; those under way end then.

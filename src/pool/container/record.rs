@@ -1,10 +1,11 @@
-//! What containers leave in the records: how a session's container ended, and what it wrote.
+//! What containers leave in the records: how a session's container ended, what it wrote, and its connections, counted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::instance::{Ended, Instance};
 use super::session::Session;
+use crate::egress::connections::{Connection, NameEnd, Observer};
 use crate::records::{self, Level, Line, PoolRecords};
 use crate::sandbox::container::{ConsoleLine, Stream};
 
@@ -35,6 +36,19 @@ pub(super) fn follow(session: &Arc<Session>, instance: &Arc<Instance>, records: 
         records.lifecycle(session.identifier.as_str(), Level::Warning, operation, log);
         session.ended(why, &records);
     });
+}
+
+/// Counts what goes out of a container with its pool.
+pub(super) struct Counted(pub PoolRecords);
+
+impl Observer for Counted {
+    fn connection(&self, connection: &Connection) {
+        self.0.connection(connection.end.as_str(), connection.sent_bytes, connection.received_bytes);
+    }
+
+    fn name(&self, end: NameEnd) {
+        self.0.name_asked(end.as_str());
+    }
 }
 
 /// What may still be recorded.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::probe::{Probe, ProbeKind};
+use crate::egress::connections::{ConnectionPolicy, WayOut};
 use crate::pool::specification::tags_problem;
 use crate::pool::{InvalidSpecification, PoolName};
 use crate::sandbox::container::{ContainerSpecification, Credentials, ImageReference, InstanceId, Resources};
@@ -46,6 +48,9 @@ pub struct ContainerPoolSpecification {
     pub max_concurrent_sessions: usize,
     #[serde(default)]
     pub lifecycle: Lifecycle,
+    /// Where its containers may connect to. Nowhere unless told.
+    #[serde(default)]
+    pub egress: ConnectionPolicy,
     #[serde(default)]
     pub probes: Vec<Probe>,
     /// Between SIGTERM and SIGKILL when a session is ended.
@@ -209,6 +214,7 @@ impl ContainerPoolSpecification {
             }
         }
         problems.extend(self.probes.iter().flat_map(Probe::problems).map(|problem| tell("probes", problem)));
+        problems.extend(self.egress.problems().into_iter().map(|(setting, problem)| tell(setting, problem)));
         problems.extend(tags_problem(&self.tags).map(|problem| tell("tags", problem)));
         problems
     }
@@ -226,7 +232,7 @@ impl ContainerPoolSpecification {
     }
 
     /// A further container of this pool.
-    pub(super) fn container(&self) -> ContainerSpecification {
+    pub(super) fn container(&self, way_out: Option<Arc<WayOut>>) -> ContainerSpecification {
         let value = |variable: &Variable| match (&variable.value, &variable.secret_ref) {
             (Some(value), _) => value.clone(),
             (None, secret) => {
@@ -246,6 +252,7 @@ impl ContainerPoolSpecification {
                 pids: self.resources.pids,
             },
             read_only: self.read_only,
+            way_out,
         }
     }
 
@@ -306,7 +313,7 @@ mod tests {
         let text = "name = 'app'\nimage = 'registry.example/app:1'\ntarget_port = 80\nsecrets = { token = 's3cret' }\n\
             env = [{ name = 'TOKEN', secret_ref = 'token' }]";
         let pool: ContainerPoolSpecification = toml::from_str(text).unwrap();
-        assert_eq!(pool.container().environment["TOKEN"], "s3cret");
-        assert!(!format!("{pool:?}{:?}", pool.container()).contains("s3cret"));
+        assert_eq!(pool.container(None).environment["TOKEN"], "s3cret");
+        assert!(!format!("{pool:?}{:?}", pool.container(None)).contains("s3cret"));
     }
 }

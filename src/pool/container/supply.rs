@@ -190,7 +190,7 @@ impl Supply {
         let prepare = || async { self.backend.prepare_image(&self.specification.image, &credentials).await };
         let image = self.image.get_or_try_init(prepare).await;
         let image = image.map_err(|error| NotStarted::new(StartFailure::Image, &error.told()))?;
-        let instance = Instance::start(&self.backend, &self.specification, image, &self.over).await?;
+        let instance = Instance::start(&self.backend, &self.specification, image, &self.over, &self.records).await?;
         if self.freezes
             && let Err(error) = instance.container().set_frozen(true).await
         {

@@ -98,6 +98,7 @@ pub fn specification() -> ContainerSpecification {
         environment: Default::default(),
         resources: Resources { cpus: 1.0, memory_bytes: 64 << 20, disk_bytes: 8 << 20, pids: 64 },
         read_only: false,
+        way_out: None,
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Parts<'a> {
     /// What the container's root is outside.
     pub first_uid: u32,
     pub cgroup: &'a str,
-    /// Folder of `hosts`, `hostname` and `resolv.conf`.
+    /// Folder of `hosts`, `hostname`, `resolv.conf` and `resolv-out.conf`.
     pub etc: &'a Path,
     pub cgroups: &'a Cgroups,
     pub open_files: u64,
@@ -151,8 +151,9 @@ fn mounts(specification: &ContainerSpecification, etc: &Path) -> Value {
         mounts.push(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
             "options": ["nosuid", "nodev", "mode=1777", size]}));
     }
-    for name in ["hosts", "hostname", "resolv.conf"] {
-        mounts.push(json!({"destination": format!("/etc/{name}"), "type": "bind", "source": etc.join(name),
+    let resolver = if specification.way_out.is_some() { "resolv-out.conf" } else { "resolv.conf" };
+    for (name, source) in [("hosts", "hosts"), ("hostname", "hostname"), ("resolv.conf", resolver)] {
+        mounts.push(json!({"destination": format!("/etc/{name}"), "type": "bind", "source": etc.join(source),
             "options": ["bind", "ro", "nosuid", "noexec", "nodev"]}));
     }
     mounts.into()
@@ -172,6 +173,7 @@ mod tests {
             environment: [("A".to_owned(), "mine".to_owned())].into(),
             resources: Resources { cpus: 0.5, memory_bytes: 1 << 30, disk_bytes: 1 << 28, pids: 64 },
             read_only: true,
+            way_out: None,
         }
     }
 

@@ -16,8 +16,10 @@ use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::backend::Engine;
+use super::gate::Gate;
 use super::rootfs::Rootfs;
 use super::user::UserRange;
 use super::{config, network};
@@ -44,6 +46,8 @@ struct Parts {
     cgroup: String,
     process: OwnedFd,
     network: Arc<OwnedFd>,
+    /// Serves its way out.
+    gate: Mutex<Option<AbortOnDropHandle<()>>>,
     destroyed: AtomicBool,
     /// Given back once nothing runs with its numbers any more.
     range: Mutex<Option<UserRange>>,
@@ -83,6 +87,15 @@ impl OciContainer {
         cgroup: &str,
     ) -> Result<(Parts, io::PipeReader, io::PipeReader), ContainerError> {
         let id = specification.id.clone();
+        // Before anything is made: what this machine cannot do is no failure on the way.
+        let nft = match (&specification.way_out, &engine.nft) {
+            (None, _) => None,
+            (Some(_), Ok(nft)) => Some(nft.clone()),
+            (Some(_), Err(problem)) => {
+                let problem = format!("containers cannot be given a way out here: {problem}");
+                return Err(ContainerError::Unsupported(problem));
+            }
+        };
         let range = engine.ranges.take().map_err(ContainerError::during("taking a range of user numbers"))?;
         let rootfs = Rootfs {
             image: image.rootfs.clone(),
@@ -118,13 +131,19 @@ impl OciContainer {
             Ok((rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?, network.into()))
         };
         let (process, network) = opened().map_err(ContainerError::during("finding a container's process"))?;
+        let network = Arc::new(network);
+        let gate = match (&specification.way_out, nft) {
+            (Some(way_out), Some(nft)) => Some(Gate::build(network.clone(), nft).await?.serve(way_out.clone())?),
+            _ => None,
+        };
         let parts = Parts {
             id,
             engine: engine.clone(),
             folder: folder.to_owned(),
             cgroup: cgroup.to_owned(),
             process,
-            network: Arc::new(network),
+            network,
+            gate: Mutex::new(gate),
             destroyed: AtomicBool::new(false),
             range: Mutex::new(Some(range)),
         };
@@ -152,6 +171,7 @@ impl Parts {
         if self.destroyed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
         let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
         // What is frozen does not die.
         let _ = self.engine.cgroups.set_frozen(&self.cgroup, false);

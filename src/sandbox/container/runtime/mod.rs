@@ -10,6 +10,7 @@
 //! | `rootfs.rs` | the image under a layer of the container's own, in a mount namespace that ends with it |
 //! | `user.rs` | ranges of user numbers, one a container |
 //! | `network.rs` | sockets made inside a container's network |
+//! | `gate.rs` | the way out, for containers that have one |
 //! | `cgroup.rs` | freezing, and what the kernel says about memory |
 //! | `leftovers.rs` | what a gateway left that was killed |
 //!
@@ -21,6 +22,7 @@ mod cgroup;
 mod command;
 mod config;
 mod container;
+mod gate;
 mod leftovers;
 mod network;
 mod rootfs;
