@@ -23,6 +23,7 @@ mod container_crash;
 mod container_egress;
 mod container_pools;
 mod container_resources;
+mod container_sidecars;
 mod containers;
 mod durable;
 mod egress;

@@ -89,22 +89,34 @@ struct Console {
 
 #[derive(Serialize)]
 struct Line {
+    /// Which container beside the first one wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<String>,
     time: String,
     stream: Stream,
     text: String,
 }
 
-/// What the session's container wrote, the last of it.
+/// What the session's containers wrote, the last of it.
 fn console(asked: &Asked<'_>) -> Answer {
     let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
     let instance = asked.pool.holding(&identifier).instance(&identifier).ok_or(Failure::NoSession)?;
-    let (lines, dropped) = instance.container().console().lines();
-    let line = |line: crate::sandbox::container::ConsoleLine| Line {
-        time: timestamp(line.at),
+    let first = std::iter::once((None, instance.container()));
+    let beside = instance.beside().iter().map(|(name, other)| (Some(name.clone()), &**other));
+    let (mut value, mut dropped) = (Vec::new(), 0);
+    for (container, wrote) in first.chain(beside) {
+        let (lines, missing) = wrote.console().lines();
+        dropped += missing;
+        value.extend(lines.into_iter().map(|line| (line.at, container.clone(), line)));
+    }
+    value.sort_by_key(|(at, ..)| *at);
+    let line = |(at, container, line): (_, _, crate::sandbox::container::ConsoleLine)| Line {
+        container,
+        time: timestamp(at),
         stream: line.stream,
         text: line.text,
     };
-    Ok(json(StatusCode::OK, &Console { value: lines.into_iter().map(line).collect(), dropped }))
+    Ok(json(StatusCode::OK, &Console { value: value.into_iter().map(line).collect(), dropped }))
 }
 
 #[derive(Serialize)]

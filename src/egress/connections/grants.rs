@@ -9,9 +9,12 @@ use std::time::Instant;
 const MAX_ADDRESSES: usize = 4096;
 const MAX_NAMES: usize = 64;
 
-/// Addresses with the names that they were granted under, each with its end.
+/// Names that an address was granted under, each with its end.
+type Names = Vec<(Arc<str>, Instant)>;
+
+/// Addresses with their names.
 #[derive(Default)]
-pub(super) struct Grants(Mutex<HashMap<IpAddr, Vec<(Arc<str>, Instant)>>>);
+pub(super) struct Grants(Mutex<HashMap<IpAddr, Names>>);
 
 impl Grants {
     /// Grants what a name was resolved to. False when there are too many already, and then nothing is granted.
@@ -42,7 +45,7 @@ impl Grants {
         names.iter().filter(|(_, end)| *end > now).map(|(name, _)| name.clone()).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Vec<(Arc<str>, Instant)>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Names>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -306,7 +306,7 @@ impl ContainerBackend for OciBackend {
         image: &'a Arc<Image>,
     ) -> BoxFuture<'a, Result<Arc<dyn Container>, ContainerError>> {
         Box::pin(async move {
-            let container = OciContainer::create(&self.engine, specification, image).await?;
+            let container = OciContainer::create(&self.engine, specification, image, None).await?;
             Ok(Arc::new(container) as Arc<dyn Container>)
         })
     }
