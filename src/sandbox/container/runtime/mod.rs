@@ -14,8 +14,8 @@
 //! | `cgroup.rs` | freezing, and what the kernel says about memory |
 //! | `leftovers.rs` | what a gateway left that was killed |
 //!
-//! Nothing is mounted in the machine's own mount namespace, and no network device, address or firewall rule is made: so
-//! a crash leaves processes and control groups, and nothing else.
+//! Nothing is mounted in the machine's own mount namespace, and no network device, address or firewall rule is made
+//! outside of a container's own network: so a crash leaves processes and control groups, and nothing else.
 
 mod backend;
 mod cgroup;
