@@ -35,14 +35,14 @@ impl Observer for Watched {
 
 /// A server on this machine that is no loopback: what containers may be let to. It answers `pong` to what it is told, and
 /// counts who came.
-struct Outside {
-    address: SocketAddr,
+pub struct Outside {
+    pub address: SocketAddr,
     came: Arc<Mutex<usize>>,
     _task: tokio_util::task::AbortOnDropHandle<()>,
 }
 
 impl Outside {
-    async fn start() -> Option<Self> {
+    pub async fn start() -> Option<Self> {
         let Some(ip) = own_address() else {
             skip("egress", "this machine has no address but its loopback");
             return None;

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
+use crate::container_egress::Outside;
 use crate::support::container_pools::PoolGateway;
+use crate::support::containers::skip;
 use crate::support::http::eventually;
 use crate::support::images::Recipe;
 use crate::support::managed::{GROUP, Managed};
@@ -54,6 +56,31 @@ async fn a_sidecar_that_fails_its_probe_ends_the_session() {
     assert_eq!(gateway.get("/write?/mark&identifier=session").await.0, 200);
     assert_eq!(gateway.get("/get?8081/sick&identifier=session").await.0, 200);
     eventually("another session", async || gateway.get("/read?/mark&identifier=session").await.0 == 500).await;
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_goes_out_as_its_session_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(outside) = Outside::start().await else { return };
+    let (ip, port) = (outside.address.ip(), outside.address.port());
+    let egress = format!(
+        "[egress]\npolicy = 'allow-list'\nallow_private = ['{ip}']\nallow = [{{ host = '{ip}', port = {port} }}]"
+    );
+    let Some(gateway) = PoolGateway::open(&sidecar(&folder, &egress)).await else { return };
+    if !gateway.pool.report().enforced.way_out {
+        skip("runc", "no ways out");
+        return gateway.end().await;
+    }
+    let listens = async || gateway.get("/reach?127.0.0.1:8081&identifier=session").await.0 == 200;
+    eventually("it listens", listens).await;
+    let asks = async |address: &str| gateway.get(&format!("/get?8081/ask?{address}&identifier=session")).await;
+    assert_eq!(asks(&outside.address.to_string()).await, (200, "pong to ping".into()));
+    assert_eq!(asks("10.0.0.1:80").await.0, 500);
+    let network = gateway.json("GET", "/.management/network?identifier=session").await.1;
+    assert_eq!(network["network"].as_array().unwrap().len(), 2, "{network}");
+    let (_, resolver) = gateway.get("/get?8081/read?/etc/resolv.conf&identifier=session").await;
+    assert!(resolver.starts_with("nameserver 192.0.0.8"), "{resolver}");
     gateway.end().await;
 }
 
