@@ -16,7 +16,8 @@
 //! ```
 //!
 //! A request to a pool of containers: `api/forward/` leases the identifier's container from `pool/container/` (a ready one,
-//! or it waits), and sends it there through `sandbox/container/`, bodies as they come.
+//! or it waits), and sends it there through `sandbox/container/`, bodies as they come. What a container connects to by itself
+//! comes to `egress/connections/`, if it comes anywhere.
 //!
 //! A pool that is made through the API: `api/control/` checks its properties and translates them into a template, and `gateway/`
 //! keeps it (`pool/resource.rs`), opens it and puts it in the place of what was there, whose sessions go on.

@@ -93,6 +93,7 @@ impl Seen {
             [".management", "listSessions"] => "ListSessions",
             [".management", "stopSession"] => "StopSession",
             [".management", "console"] => "ReadConsole",
+            [".management", "network"] => "ReadNetwork",
             [".management", "health"] => "ReadHealth",
             [".management", ..] => "Unknown",
             _ => "Forward",

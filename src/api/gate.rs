@@ -46,7 +46,7 @@ pub(super) fn containers(caller: &Caller, pool: &PoolName, at: &PoolPath<'_>) ->
         [".management", "getSession" | "listSessions" | "health"] => Permission::Observe,
         [".management", "stopSession"] => Permission::Stop,
         // What a container has written is its session's own.
-        [".management", "console"] => Permission::Inspect,
+        [".management", "console" | "network"] => Permission::Inspect,
         _ => Permission::Execute,
     };
     if caller.may(permission, Some(pool)) { Ok(()) } else { Err(Failure::Forbidden { pool: true }) }

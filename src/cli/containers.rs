@@ -26,6 +26,10 @@ pub(super) async fn open(settings: &Settings) -> Result<Option<Containers>, Stri
     let report = backend.report();
     tracing::info!(engine = report.engine, version = report.version, enforced = ?report.enforced, "containers can be run");
     report.warnings.iter().for_each(|warning| progress(warning));
+    let open = settings.container_pools.iter().find(|pool| pool.egress.is_open());
+    if let Some(pool) = open.filter(|_| !report.enforced.way_out) {
+        return Err(format!("the pool {} has egress, and containers cannot be given a way out here", pool.name));
+    }
     Ok(Some(Containers { backend: Arc::new(backend), allowed_images: own.allowed_images }))
 }
 

@@ -101,7 +101,7 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 impl Cidr {
-    fn contains(self, address: IpAddr) -> bool {
+    pub(super) fn contains(self, address: IpAddr) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 (network.to_bits() ^ address.to_bits()).checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
@@ -113,8 +113,13 @@ impl Cidr {
         }
     }
 
-    fn is_single(self) -> bool {
+    /// Whether it is one address.
+    pub(super) fn is_single(self) -> bool {
         self.prefix == width(self.network)
+    }
+
+    pub(super) fn is_ipv6(self) -> bool {
+        self.network.is_ipv6()
     }
 }
 

@@ -7,11 +7,12 @@
 //! ```
 //!
 //! The guest has no socket and no resolver: it hands over a request and takes an answer. What it hands over is hostile.
-//! It never sees the headers that a rule adds. Deliberately not here: the guest's memory, and how many requests an
+//! It never sees the headers that a rule adds. Containers do have sockets: `connections/`. Deliberately not here: the guest's memory, and how many requests an
 //! execution has made (`sandbox/wasm/http.rs`).
 
 pub mod address;
 mod client;
+pub mod connections;
 mod exchange;
 mod policy;
 mod record;
@@ -24,6 +25,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 pub use exchange::{Failure, FailureKind, Request, Response};
 pub use policy::{EgressLimits, EgressPolicy, Mode};
 pub use record::{Call, CallEnd, Calls, MAX_CALLS};
+pub use resolver::{Looking, Lookup};
 pub use rule::{Rule, Scheme, Secret};
 pub use target::Target;
 

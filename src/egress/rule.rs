@@ -71,7 +71,7 @@ impl Scheme {
         }
     }
 
-    fn port(self) -> u16 {
+    pub(super) fn port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
@@ -79,27 +79,28 @@ impl Scheme {
     }
 }
 
+/// What is wrong with the `host` of a rule.
+pub(super) fn host_problem(host: &str) -> Option<String> {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let wildcard = name.len() < host.len();
+    let bracketed = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+    match Target::parse(&format!("http://{bracketed}/")) {
+        Ok(target) if target.host() != name => Some(format!("the host {host:?} must be written {:?}", target.host())),
+        Ok(target) if target.path() != "/" || name.contains(['*', '/', '?', '#', '@']) => {
+            Some(format!("{host:?} is no host"))
+        }
+        Ok(target) if wildcard && (target.address().is_some() || !name.contains('.')) => {
+            Some(format!("the host {host:?} is too wide"))
+        }
+        Ok(_) => None,
+        Err(_) => Some(format!("{host:?} is no host")),
+    }
+}
+
 impl Rule {
     /// Everything that makes no sense in it. Never tells a header's value.
     pub fn problems(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        let name = self.host.strip_prefix("*.").unwrap_or(&self.host);
-        let wildcard = name.len() < self.host.len();
-        let bracketed = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
-        let canonical = Target::parse(&format!("http://{bracketed}/"));
-        match canonical {
-            Ok(target) if target.host() != name => {
-                wrong.push(format!("the host {:?} must be written {:?}", self.host, target.host()));
-            }
-            Ok(target) if target.path() != "/" || name.contains(['*', '/', '?', '#', '@']) => {
-                wrong.push(format!("{:?} is no host", self.host));
-            }
-            Ok(target) if wildcard && (target.address().is_some() || !name.contains('.')) => {
-                wrong.push(format!("the host {:?} is too wide", self.host));
-            }
-            Ok(_) => {}
-            Err(_) => wrong.push(format!("{:?} is no host", self.host)),
-        }
+        let mut wrong: Vec<String> = host_problem(&self.host).into_iter().collect();
         if self.port == Some(0) {
             wrong.push("the port is 0".into());
         }
@@ -124,14 +125,21 @@ impl Rule {
     }
 
     pub(super) fn matches_host(&self, target: &Target) -> bool {
-        let by_name = match self.host.strip_prefix('*') {
-            // The rest begins with a dot. An address has no names below it.
-            Some(suffix) => {
-                target.address().is_none() && target.host().len() > suffix.len() && target.host().ends_with(suffix)
-            }
-            None => target.host() == self.host,
+        let by_name = match target.address() {
+            // An address has no names below it.
+            Some(_) => target.host() == self.host,
+            None => Self::host_has_name(&self.host, target.host()),
         };
         by_name && target.port() == self.port.unwrap_or(self.scheme.port())
+    }
+
+    /// Whether the `host` of a rule is this name, or lies above it.
+    pub(super) fn host_has_name(host: &str, name: &str) -> bool {
+        match host.strip_prefix('*') {
+            // The rest begins with a dot.
+            Some(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
+            None => name == host,
+        }
     }
 
     pub(super) fn matches_method(&self, method: &str) -> bool {

@@ -156,6 +156,7 @@ pub(super) enum Record {
         session: Pseudonym,
         allocated: Duration,
         idle: Duration,
+        network_bytes: Option<u64>,
     },
     /// The rows of a table up to this one were exported.
     HandedOn {

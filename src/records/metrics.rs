@@ -50,6 +50,9 @@ pub(super) struct PoolMetrics {
     rejections: IntCounterVec,
     snapshots: IntCounter,
     snapshot_bytes: Histogram,
+    egress_connections: IntCounterVec,
+    egress_bytes: IntCounterVec,
+    egress_names: IntCounterVec,
     gauges: Gauges,
 }
 
@@ -101,6 +104,21 @@ impl PoolMetrics {
                         .buckets(BYTES.to_vec()),
                 )
                 .expect(VALID),
+            ),
+            egress_connections: made.counters(
+                "sandpool_egress_connections_total",
+                "Connections that containers made to the outside and that ended, by how.",
+                "end",
+            ),
+            egress_bytes: made.counters(
+                "sandpool_egress_bytes_total",
+                "Bytes of connections that containers made to the outside and that ended.",
+                "direction",
+            ),
+            egress_names: made.counters(
+                "sandpool_egress_names_total",
+                "Questions of containers for the addresses of names.",
+                "end",
             ),
             gauges: Gauges {
                 // The hosted service's names.
@@ -158,6 +176,16 @@ impl PoolMetrics {
     pub(super) fn snapshot(&self, bytes: u64) {
         self.snapshots.inc();
         self.snapshot_bytes.observe(bytes as f64);
+    }
+
+    pub(super) fn connection(&self, end: &str, sent_bytes: u64, received_bytes: u64) {
+        self.egress_connections.with_label_values(&[end]).inc();
+        self.egress_bytes.with_label_values(&["sent"]).inc_by(sent_bytes);
+        self.egress_bytes.with_label_values(&["received"]).inc_by(received_bytes);
+    }
+
+    pub(super) fn name_asked(&self, end: &str) {
+        self.egress_names.with_label_values(&[end]).inc();
     }
 
     /// What was counted so far.

@@ -48,14 +48,22 @@ impl PoolRecords {
         self.lifecycle(identifier, Level::Informational, operation, made.log());
     }
 
-    /// A session ended, `allocated` after it was made and for `busy` of that running code.
-    pub fn session_ended(&self, identifier: &str, ended: Ended, allocated: Duration, busy: Duration) {
+    /// A session ended, `allocated` after it was made and for `busy` of that running code. `network_bytes`: what it sent to the
+    /// outside and received from there, where that is not counted by executions.
+    pub fn session_ended(
+        &self,
+        identifier: &str,
+        ended: Ended,
+        allocated: Duration,
+        busy: Duration,
+        network_bytes: Option<u64>,
+    ) {
         self.metrics.ended(ended);
         self.lifecycle(identifier, ended.level(), "SessionEnded", ended.log());
         let Some(session) = self.records.pseudonym(identifier) else { return };
         let idle = allocated.saturating_sub(busy);
         let (at, tags) = (self.now(), self.tags.clone());
-        self.records.add(Record::Session { at, tags, session, allocated, idle });
+        self.records.add(Record::Session { at, tags, session, allocated, idle, network_bytes });
     }
 
     pub fn session_rolled_back(&self, identifier: &str) {
@@ -104,6 +112,16 @@ impl PoolRecords {
     /// A request was served by a session's container.
     pub fn forwarded(&self, wall: Duration) {
         self.metrics.executed("forwarded", wall);
+    }
+
+    /// A container's connection to the outside ended, in a way that is one of our own words.
+    pub fn connection(&self, end: &str, sent_bytes: u64, received_bytes: u64) {
+        self.metrics.connection(end, sent_bytes, received_bytes);
+    }
+
+    /// A container asked for the addresses of a name, which ended in a way that is one of our own words.
+    pub fn name_asked(&self, end: &str) {
+        self.metrics.name_asked(end);
     }
 
     /// An execution has its session, and the sandbox of it, `took` after it was let in.

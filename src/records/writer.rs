@@ -114,10 +114,11 @@ fn insert(to: &Transaction<'_>, record: &Record) -> Result<(), SqlError> {
         Record::Pool { at, level, operation, log } => pool_event(to, at, *level, operation, log)?,
         Record::Audit(audit) => insert_audit(to, audit)?,
         Record::Execution { at, tags, session, used } => insert_execution(to, at, tags, &session.to_string(), used)?,
-        Record::Session { at, tags, session, allocated, idle } => {
-            let sql = "INSERT INTO usage (at, pool, tags, session, operation, allocated, idle) VALUES (?, ?, ?, ?, 'Session', ?, ?)";
-            let (allocated, idle) = (length(*allocated), length(*idle));
-            let values = params![micros(at.at), &*at.pool, &**tags, session.to_string(), allocated, idle];
+        Record::Session { at, tags, session, allocated, idle, network_bytes } => {
+            let sql = "INSERT INTO usage (at, pool, tags, session, operation, allocated, idle, network_bytes)
+                VALUES (?, ?, ?, ?, 'Session', ?, ?, ?)";
+            let (allocated, idle, network) = (length(*allocated), length(*idle), network_bytes.map(count));
+            let values = params![micros(at.at), &*at.pool, &**tags, session.to_string(), allocated, idle, network];
             to.prepare_cached(sql)?.execute(values)?;
         }
         Record::HandedOn { table, last } => {

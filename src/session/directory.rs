@@ -244,7 +244,7 @@ impl Directory {
     /// Records the end of a session that was taken out.
     pub(super) fn ended(&self, session: &Session, why: Ended) {
         let (allocated, busy) = (session.made_at.elapsed(), session.record().busy());
-        self.records.session_ended(session.identifier.as_str(), why, allocated, busy);
+        self.records.session_ended(session.identifier.as_str(), why, allocated, busy, None);
     }
 
     /// Counts the sessions; what stands ready is not known here.

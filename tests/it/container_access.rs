@@ -80,7 +80,7 @@ fn allowed(operation: &str) -> &'static [Role] {
     match operation {
         "manageReadSession" | "manageListSessions" | "manageHealth" => &[Executor, Contributor, Reader],
         "manageStopSession" => &[Executor, Contributor],
-        "manageConsole" => &[Contributor, Reader],
+        "manageConsole" | "manageNetwork" => &[Contributor, Reader],
         forwarded if forwarded.starts_with("forward") => &[Executor],
         other => panic!("say who may call {other}"),
     }

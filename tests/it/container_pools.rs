@@ -1,6 +1,6 @@
 //! Pools of containers: allocation, health, lifecycle, management.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -50,6 +50,28 @@ async fn a_full_pool_refuses_until_a_session_ends() {
     let (status, text) = gateway.ask("POST", "/.management/stopSession?identifier=first").await;
     assert_eq!((status, text.as_str()), (200, "Session first in session pool app stopped."));
     assert_eq!(gateway.get("/hello?identifier=third").await.0, 200);
+    gateway.end().await;
+}
+
+/// So many that everything which is there once is wanted by several at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_sessions_live_at_once_and_leave_nothing() {
+    const SESSIONS: usize = 100;
+    let settings = "ready_session_instances = 2\nmax_concurrent_sessions = 100\nallocation_timeout_seconds = 300";
+    let Some(gateway) = PoolGateway::open(settings).await else { return };
+    let first = |number: usize| {
+        let gateway = &gateway;
+        async move { gateway.ask("POST", &format!("/write?/mine&identifier=session-{number}")).await.0 }
+    };
+    let began = Instant::now();
+    let answers = futures_util::future::join_all((0..SESSIONS).map(first)).await;
+    println!("{SESSIONS} sessions in {:?}", began.elapsed());
+    assert_eq!(answers, [200; SESSIONS]);
+    assert_eq!(gateway.pool.standing().in_use, SESSIONS);
+    assert_eq!(gateway.refusal("GET", "/hello?identifier=one-more").await, (429, "SessionPoolFull".into()));
+    for number in [0, 1, 50, 99] {
+        assert_eq!(gateway.get(&format!("/read?/mine&identifier=session-{number}")).await, (200, "x".into()));
+    }
     gateway.end().await;
 }
 

@@ -175,7 +175,6 @@ async fn what_is_not_allowed_or_not_there_is_refused_with_the_reason() {
     let target = &local.json()["error"]["target"];
     assert_eq!(target, "/properties/customContainerTemplate/containers/0/image");
     for (pointer, value) in [
-        ("/properties/sessionNetworkConfiguration", json!({"status": "EgressEnabled"})),
         ("/properties/customContainerTemplate/containers", json!([])),
         ("/properties/customContainerTemplate/containers", json!("x")),
         ("/properties/customContainerTemplate", json!(null)),

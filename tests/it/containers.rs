@@ -11,7 +11,8 @@ use sandpool::sandbox::container::{ContainerError, Stream};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::containers::{Backend, Traces, ask, listening, specification};
+use crate::container_egress::{a_way_out_leads_where_it_may, names_open_what_they_lead_to};
+use crate::support::containers::{Backend, Traces, ask, ask_at, listening, specification};
 use crate::support::http::eventually;
 use crate::support::images::{Recipe, layer};
 
@@ -56,6 +57,9 @@ contract!(
     a_dropped_container_goes_away,
     what_cannot_run_is_told_and_leaves_nothing,
     many_at_once,
+    a_way_out_leads_where_it_may,
+    names_open_what_they_lead_to,
+    a_container_beside_another_shares_its_network_alone,
 );
 
 async fn a_container_answers_on_its_port(backend: &Backend) {
@@ -267,6 +271,32 @@ async fn what_cannot_run_is_told_and_leaves_nothing(backend: &Backend) {
     let nothing = backend.backend.create(&specification(), &silent).await.err().expect("it says nothing to run");
     assert!(matches!(nothing, ContainerError::Unsupported(_)), "{nothing}");
     eventually("nothing is left", async || Traces::of(backend.folder.path()).are_none()).await;
+}
+
+async fn a_container_beside_another_shares_its_network_alone(backend: &Backend) {
+    let first = backend.create(&backend.image(&["serve"]).await, |_| ()).await;
+    let beside = first.beside(&specification(), &backend.image(&["serve", "8081"]).await).await;
+    let beside = beside.unwrap_or_else(|error| panic!("{}", error.told()));
+    first.start().await.unwrap();
+    beside.start().await.unwrap();
+    listening(&*first).await;
+    eventually("both listen", async || first.connect(8081).await.is_ok()).await;
+    assert_eq!(ask(&*first, "/reach?127.0.0.1:8081").await, (200, "reached".into()));
+    assert_eq!(ask(&*first, "/reach?192.0.2.1:80").await.0, 500, "and there is no way out");
+    assert_eq!(ask(&*first, "/write?/own").await.0, 200);
+    assert_eq!(ask_at(&*beside, 8081, "/read?/own").await.0, 500, "its files are its own");
+    assert_eq!(ask_at(&*beside, 8081, "/read?/proc/2/status").await.0, 500, "its processes too");
+    let map = async |port| ask_at(&*beside, port, "/read?/proc/self/uid_map").await.1;
+    assert_ne!(map(8080).await, map(8081).await, "and its users");
+    let capabilities = ask_at(&*beside, 8081, "/id").await.1;
+    assert!(capabilities.contains("CapBnd:\t0000000000000000"), "{capabilities}");
+    // Each ends by itself.
+    let mut stream = beside.connect(8081).await.unwrap();
+    stream.write_all(b"GET /exit?7 HTTP/1.1\r\n\r\n").await.unwrap();
+    assert_eq!(beside.exited().await.code, Some(7));
+    assert_eq!(ask(&*first, "/hello").await.0, 200);
+    beside.destroy().await.unwrap();
+    first.destroy().await.unwrap();
 }
 
 async fn many_at_once(backend: &Backend) {

@@ -5,16 +5,17 @@
 use serde_json::{Map, Value, json};
 
 use super::template::Reading;
+use crate::egress::Mode;
+use crate::egress::connections::ConnectionPolicy;
 use crate::gateway::Containers;
 use crate::pool::PoolName;
 use crate::pool::container::ContainerPoolSpecification;
 use crate::sandbox::container::ImageReference;
 
 /// What stands under `properties.sandpool`, with the names of `[[container_pool]]`.
-const OWN: [&str; 5] =
-    ["read_only", "resources", "termination_grace_seconds", "allocation_timeout_seconds", "console_log"];
+const OWN: [&str; 6] =
+    ["read_only", "resources", "termination_grace_seconds", "allocation_timeout_seconds", "console_log", "egress"];
 const TEMPLATE: &str = "customContainerTemplate";
-const CONTAINER: &str = "customContainerTemplate/containers/0";
 
 impl Reading<'_> {
     pub(super) fn container_pool(
@@ -35,18 +36,16 @@ impl Reading<'_> {
         fields.insert("ready_session_instances".into(), kept["scaleConfiguration"]["readySessionInstances"].clone());
         fields.insert("lifecycle".into(), lifecycle(kept));
         fields.insert("secrets".into(), secrets(kept));
-        let container = self.container(&template["containers"])?;
-        let image = self.image(&container["image"], here)?;
-        fields.insert("image".into(), json!(image.to_string()));
-        for list in ["command", "args", "env"] {
-            let items = container[list].as_array().cloned().unwrap_or_default();
-            fields.insert(list.into(), if list == "env" { self.variables(&items) } else { Value::Array(items) });
+        let [container, others @ ..] = self.containers(&template["containers"]) else { return None };
+        let (image, described) = self.container(0, container, fields.remove("resources"), here)?;
+        fields.extend(described);
+        let mut sidecars = Vec::new();
+        for (number, other) in others.iter().enumerate() {
+            let (_, mut described) = self.container(number + 1, other, None, here)?;
+            described.insert("name".into(), json!(other["name"].as_str().unwrap_or_default()));
+            sidecars.push(Value::Object(described));
         }
-        let resources = self.resources(&container["resources"], fields.remove("resources"));
-        fields.insert("resources".into(), resources);
-        let probes: Vec<_> = container["probes"].as_array().cloned().unwrap_or_default();
-        let probes: Vec<_> = probes.iter().enumerate().map(|(at, probe)| self.probe(at, probe)).collect();
-        fields.insert("probes".into(), json!(probes));
+        fields.insert("sidecar".into(), json!(sidecars));
         if let Some(login) = self.registry(&template["registryCredentials"], &image) {
             fields.insert("registry".into(), login);
         }
@@ -56,11 +55,33 @@ impl Reading<'_> {
             return None;
         };
         fields.insert("target_port".into(), json!(port));
-        if kept["sessionNetworkConfiguration"]["status"] == "EgressEnabled" {
-            let problem = "must be EgressDisabled: this gateway gives containers no way to the outside";
-            self.wrong("sessionNetworkConfiguration/status", problem);
-        }
+        let enabled = kept["sessionNetworkConfiguration"]["status"] == "EgressEnabled";
+        let egress = self.egress(fields.remove("egress"), enabled, here);
+        fields.insert("egress".into(), json!(egress));
         self.specified(fields)
+    }
+
+    /// Where its containers may connect to.
+    fn egress(&mut self, own: Option<Value>, enabled: bool, here: &Containers) -> ConnectionPolicy {
+        let at = "sessionNetworkConfiguration/status";
+        let own = own.map(serde_json::from_value::<ConnectionPolicy>).transpose();
+        let own = own.map_err(|error| self.wrong("sandpool/egress", error.to_string())).unwrap_or_default();
+        let policy = match (enabled, own) {
+            (true, Some(own)) => own,
+            (true, None) => ConnectionPolicy { policy: Mode::Enabled, ..ConnectionPolicy::default() },
+            (false, Some(own)) if own.is_open() => {
+                self.wrong(at, "must be EgressEnabled where sandpool.egress lets out");
+                own
+            }
+            (false, own) => own.unwrap_or_default(),
+        };
+        let report = here.backend.report();
+        if policy.is_open() && !report.enforced.way_out {
+            let why =
+                if report.warnings.is_empty() { String::new() } else { format!(" ({})", report.warnings.join("; ")) };
+            self.wrong(at, format!("must be EgressDisabled: this gateway cannot give containers a way out{why}"));
+        }
+        policy
     }
 
     fn specified(&mut self, fields: Map<String, Value>) -> Option<ContainerPoolSpecification> {
@@ -86,23 +107,42 @@ impl Reading<'_> {
         given.filter(|(name, value)| OWN.contains(&name.as_str()) && !value.is_null()).map(cloned).collect()
     }
 
-    /// The one container of a session.
-    fn container(&mut self, containers: &Value) -> Option<Value> {
-        let at = format!("{TEMPLATE}/containers");
-        match containers.as_array().map(Vec::as_slice) {
-            None | Some([]) => self.wrong(&at, "is missing: a session has one container"),
-            Some([container]) => {
-                let known = ["name", "image", "command", "args", "env", "resources", "probes"];
-                self.only(CONTAINER, container, &known);
-                return Some(container.clone());
-            }
-            Some(_) => self.wrong(&at, "must hold one container: this gateway runs no others beside it in a session"),
+    /// The containers of a session; the first is the one that requests go to.
+    fn containers<'v>(&mut self, containers: &'v Value) -> &'v [Value] {
+        let containers = containers.as_array().map(Vec::as_slice).unwrap_or_default();
+        if containers.is_empty() {
+            self.wrong(&format!("{TEMPLATE}/containers"), "is missing: a session has at least one container");
         }
-        None
+        containers
     }
 
-    fn image(&mut self, image: &Value, here: &Containers) -> Option<ImageReference> {
-        let at = format!("{CONTAINER}/image");
+    /// A container of a session: its image, and its settings with the names of the configuration file. `own`: what only
+    /// Sandpool has of its resources.
+    fn container(
+        &mut self,
+        number: usize,
+        container: &Value,
+        own: Option<Value>,
+        here: &Containers,
+    ) -> Option<(ImageReference, Map<String, Value>)> {
+        let at = format!("{TEMPLATE}/containers/{number}");
+        self.only(&at, container, &["name", "image", "command", "args", "env", "resources", "probes"]);
+        let image = self.image(&at, &container["image"], here)?;
+        let mut fields = Map::new();
+        fields.insert("image".into(), json!(image.to_string()));
+        for list in ["command", "args", "env"] {
+            let items = container[list].as_array().cloned().unwrap_or_default();
+            fields.insert(list.into(), if list == "env" { self.variables(&at, &items) } else { Value::Array(items) });
+        }
+        fields.insert("resources".into(), self.resources(&at, &container["resources"], own));
+        let probes: Vec<_> = container["probes"].as_array().cloned().unwrap_or_default();
+        let probes: Vec<_> = probes.iter().enumerate().map(|(number, probe)| self.probe(&at, number, probe)).collect();
+        fields.insert("probes".into(), json!(probes));
+        Some((image, fields))
+    }
+
+    fn image(&mut self, at: &str, image: &Value, here: &Containers) -> Option<ImageReference> {
+        let at = format!("{at}/image");
         let Some(text) = image.as_str().filter(|text| !text.is_empty()) else {
             self.wrong(&at, "is missing");
             return None;
@@ -121,9 +161,9 @@ impl Reading<'_> {
         }
     }
 
-    fn variables(&mut self, items: &[Value]) -> Value {
-        let variable = |(at, item): (usize, &Value)| {
-            self.only(&format!("{CONTAINER}/env/{at}"), item, &["name", "value", "secretRef"]);
+    fn variables(&mut self, at: &str, items: &[Value]) -> Value {
+        let variable = |(number, item): (usize, &Value)| {
+            self.only(&format!("{at}/env/{number}"), item, &["name", "value", "secretRef"]);
             json!({
                 "name": item["name"].as_str().unwrap_or_default(),
                 "value": item["value"],
@@ -133,8 +173,8 @@ impl Reading<'_> {
         items.iter().enumerate().map(variable).collect()
     }
 
-    fn resources(&mut self, given: &Value, own: Option<Value>) -> Value {
-        let at = format!("{CONTAINER}/resources");
+    fn resources(&mut self, at: &str, given: &Value, own: Option<Value>) -> Value {
+        let at = format!("{at}/resources");
         self.only(&at, given, &["cpu", "memory"]);
         let mut resources = own.and_then(|own| own.as_object().cloned()).unwrap_or_default();
         resources.retain(|_, value| !value.is_null());
@@ -150,8 +190,8 @@ impl Reading<'_> {
         Value::Object(resources)
     }
 
-    fn probe(&mut self, number: usize, probe: &Value) -> Value {
-        let at = format!("{CONTAINER}/probes/{number}");
+    fn probe(&mut self, at: &str, number: usize, probe: &Value) -> Value {
+        let at = format!("{at}/probes/{number}");
         let figures = [
             ("initialDelaySeconds", "initial_delay_seconds"),
             ("periodSeconds", "period_seconds"),
@@ -291,6 +331,10 @@ fn place(setting: &str) -> &str {
         "env" => "customContainerTemplate/containers/0/env",
         "probes" => "customContainerTemplate/containers/0/probes",
         "registry" => "customContainerTemplate/registryCredentials/passwordSecretRef",
+        "sidecar" => "customContainerTemplate/containers",
+        "egress.policy" | "egress.allow" | "egress.limits.connections" | "egress.limits.idle_seconds" => {
+            "sandpool/egress"
+        }
         _ => "sandpool",
     }
 }
@@ -375,6 +419,11 @@ mod tests {
             ("/customContainerTemplate/registryCredentials/passwordSecretRef", json!("gone")),
             ("/customContainerTemplate/ingress/targetPort", Value::Null),
             ("/customContainerTemplate/containers", json!([{"image": "a"}, {"image": "b"}])),
+            (
+                "/customContainerTemplate/containers",
+                json!([{"image": "a"}, {"image": "b", "name": "x"}, {"image": "c", "name": "x"}]),
+            ),
+            ("/customContainerTemplate/containers", json!([{"image": "a"}, {"image": "oci:/srv/x", "name": "x"}])),
             ("/customContainerTemplate/containers", json!([])),
             ("/customContainerTemplate/volumes", json!([])),
             ("/customContainerTemplate/containers/0/volumeMounts", json!([])),
@@ -394,6 +443,20 @@ mod tests {
         }
         assert!(changed("/customContainerTemplate/containers/0/env/1/secretRef", json!("gone")).contains(container));
         assert!(changed("/customContainerTemplate/containers/0/probes/0/periodSeconds", json!(0)).contains("probes"));
+    }
+
+    #[test]
+    fn what_stands_beside_the_first_container_is_a_sidecar() {
+        let mut properties = full();
+        let containers = properties["customContainerTemplate"]["containers"].as_array_mut().unwrap();
+        containers.push(json!({"name": "cache", "image": "registry.example/cache:2", "args": ["--small"],
+            "env": [{"name": "TOKEN", "secretRef": "token"}], "resources": {"cpu": 0.1, "memory": "64Mi"},
+            "probes": [{"type": "Startup", "tcpSocket": {"port": 6379}}]}));
+        let pool = read(&properties).unwrap();
+        let [sidecar] = pool.sidecars.as_slice() else { panic!("{pool:?}") };
+        assert_eq!((sidecar.name.as_str(), sidecar.image.to_string().as_str()), ("cache", "registry.example/cache:2"));
+        assert_eq!((sidecar.resources.memory_mebibytes, sidecar.probes.len(), sidecar.env.len()), (64, 1, 1));
+        assert_eq!((pool.resources.memory_mebibytes, pool.resources.pids), (512, 64), "the first one's are its own");
     }
 
     #[test]

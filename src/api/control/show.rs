@@ -6,8 +6,9 @@ use super::CONFIGURED_GROUP;
 use crate::api::call::timestamp;
 use crate::api::query::encode;
 use crate::gateway::{PoolView, Rollout, TemplateStanding};
-use crate::pool::container::{ContainerPoolSpecification, Lifecycle};
+use crate::pool::container::{ContainerPoolSpecification, ContainerResources, Lifecycle};
 use crate::pool::{PoolSpecification, Template};
+use crate::sandbox::container::ImageReference;
 
 /// `base` is what links begin with.
 pub(super) fn pool(view: &PoolView, subscription: &str, base: &str) -> Value {
@@ -110,7 +111,7 @@ fn declared_containers(pool: &ContainerPoolSpecification) -> Value {
             "readySessionInstances": pool.ready_session_instances,
         },
         "dynamicPoolConfiguration": { "lifecycleConfiguration": lifecycle },
-        "sessionNetworkConfiguration": { "status": "EgressDisabled" },
+        "sessionNetworkConfiguration": { "status": if pool.egress.is_open() { "EgressEnabled" } else { "EgressDisabled" } },
         "secrets": secrets,
         "customContainerTemplate": { "containers": containers(pool), "ingress": ingress(pool) },
     })
@@ -144,8 +145,17 @@ fn template(shown: &TemplateStanding) -> Value {
 }
 
 fn containers(pool: &ContainerPoolSpecification) -> Value {
-    let resources = json!({ "cpu": pool.resources.cpu, "memory": format!("{}Mi", pool.resources.memory_mebibytes) });
-    json!([{ "image": pool.image.to_string(), "resources": resources }])
+    let shown = |image: &ImageReference, resources: &ContainerResources| {
+        let resources = json!({ "cpu": resources.cpu, "memory": format!("{}Mi", resources.memory_mebibytes) });
+        json!({ "image": image.to_string(), "resources": resources })
+    };
+    let mut all = vec![shown(&pool.image, &pool.resources)];
+    for sidecar in &pool.sidecars {
+        let mut one = shown(&sidecar.image, &sidecar.resources);
+        one["name"] = json!(sidecar.name);
+        all.push(one);
+    }
+    all.into()
 }
 
 fn ingress(pool: &ContainerPoolSpecification) -> Value {

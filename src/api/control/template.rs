@@ -233,21 +233,29 @@ fn place(setting: &str) -> &str {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use std::sync::Arc;
+    use std::sync::{Arc, LazyLock};
 
     use futures_util::future::BoxFuture;
 
     use crate::sandbox::container::{
-        BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials, Image,
-        ImageReference,
+        BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials, Enforced,
+        Image, ImageReference, Isolation,
     };
 
     /// Nobody asks it for anything: settings are read, and no container is made.
     struct Unused;
 
     impl ContainerBackend for Unused {
+        /// It enforces nothing.
         fn report(&self) -> &BackendReport {
-            unreachable!("settings are read without it")
+            static REPORT: LazyLock<BackendReport> = LazyLock::new(|| BackendReport {
+                engine: "none".into(),
+                version: "0".into(),
+                isolation: Isolation::Container,
+                enforced: Enforced::default(),
+                warnings: vec!["there is nothing".into()],
+            });
+            &REPORT
         }
 
         fn prepare_image<'a>(

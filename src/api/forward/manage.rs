@@ -1,4 +1,4 @@
-//! `.management/` of a pool of containers: its sessions, what one wrote, and how the pool stands.
+//! `.management/` of a pool of containers: its sessions, what one wrote and where it connected to, and how the pool stands.
 
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -10,6 +10,7 @@ use crate::api::error::Failure;
 use crate::api::route::PoolPath;
 use crate::api::sessions::{ManagedSessionList, PAGE, Session};
 use crate::api::status;
+use crate::egress::connections::ConnectionEnd;
 use crate::gateway::ContainerSessionPool;
 use crate::sandbox::container::Stream;
 
@@ -31,6 +32,7 @@ pub(super) fn answer(
         "listSessions" => ("POST", list),
         "stopSession" => ("POST", stop),
         "console" => ("GET", console),
+        "network" => ("GET", network),
         "health" => ("GET", health),
         _ => return Some(Err(Failure::NoRoute)),
     };
@@ -87,22 +89,73 @@ struct Console {
 
 #[derive(Serialize)]
 struct Line {
+    /// Which container beside the first one wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<String>,
     time: String,
     stream: Stream,
     text: String,
 }
 
-/// What the session's container wrote, the last of it.
+/// What the session's containers wrote, the last of it.
 fn console(asked: &Asked<'_>) -> Answer {
     let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
     let instance = asked.pool.holding(&identifier).instance(&identifier).ok_or(Failure::NoSession)?;
-    let (lines, dropped) = instance.container().console().lines();
-    let line = |line: crate::sandbox::container::ConsoleLine| Line {
-        time: timestamp(line.at),
+    let first = std::iter::once((None, instance.container()));
+    let beside = instance.beside().iter().map(|(name, other)| (Some(name.clone()), &**other));
+    let (mut value, mut dropped) = (Vec::new(), 0);
+    for (container, wrote) in first.chain(beside) {
+        let (lines, missing) = wrote.console().lines();
+        dropped += missing;
+        value.extend(lines.into_iter().map(|line| (line.at, container.clone(), line)));
+    }
+    value.sort_by_key(|(at, ..)| *at);
+    let line = |(at, container, line): (_, _, crate::sandbox::container::ConsoleLine)| Line {
+        container,
+        time: timestamp(at),
         stream: line.stream,
         text: line.text,
     };
-    Ok(json(StatusCode::OK, &Console { value: lines.into_iter().map(line).collect(), dropped }))
+    Ok(json(StatusCode::OK, &Console { value: value.into_iter().map(line).collect(), dropped }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Network {
+    network: Vec<Connection>,
+    /// Earlier connections that are not kept.
+    network_omitted: u64,
+}
+
+/// A connection that has ended; `failure`: why it was not made, or cut.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connection {
+    host: String,
+    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'static str>,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+/// The connections that the session's container made, the last of them.
+fn network(asked: &Asked<'_>) -> Answer {
+    let identifier = asked.query.identifier()?.ok_or(Failure::IdentifierMissing)?;
+    let instance = asked.pool.holding(&identifier).instance(&identifier).ok_or(Failure::NoSession)?;
+    let seen = instance.way_out().map(|way_out| way_out.seen()).unwrap_or_default();
+    let shown = |connection: crate::egress::connections::Connection| Connection {
+        host: connection.host,
+        port: connection.port,
+        failure: match connection.end {
+            ConnectionEnd::Closed => None,
+            ConnectionEnd::Failed(kind) => Some(kind.as_str()),
+        },
+        bytes_sent: connection.sent_bytes,
+        bytes_received: connection.received_bytes,
+    };
+    let network = seen.listed.into_iter().map(shown).collect();
+    Ok(json(StatusCode::OK, &Network { network, network_omitted: seen.omitted }))
 }
 
 fn health(asked: &Asked<'_>) -> Answer {

@@ -4,26 +4,36 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::ContainerPoolSpecification;
 use super::failure::{NotStarted, StartFailure};
-use super::probe::{self, ProbeKind};
-use crate::sandbox::container::{Container, ContainerBackend, Exit, Image};
+use super::probe::{self, Probe, ProbeKind};
+use super::record::Counted;
+use crate::egress::connections::WayOut;
+use crate::records::PoolRecords;
+use crate::sandbox::container::{Container, ContainerBackend, ContainerError, Exit, Image};
 
 /// Why an instance is no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     Exited(Exit),
+    /// A container beside it ended: which one, and how.
+    SidecarExited(String),
     /// What the liveness probe met.
     Unhealthy(String),
     /// Somebody wanted it.
     Stopped,
 }
 
-/// A started container. Cheap to clone the handle of.
+/// A started container, and those beside it, which live and end with it. Cheap to clone the handle of.
 pub struct Instance {
     container: Arc<dyn Container>,
+    /// With their names.
+    beside: Vec<(String, Arc<dyn Container>)>,
+    way_out: Option<Arc<WayOut>>,
     /// Cancelled when it takes no more requests.
     gone: CancellationToken,
     /// Cancelled when nothing is left of it.
@@ -36,32 +46,44 @@ impl Instance {
     pub(super) async fn start(
         backend: &Arc<dyn ContainerBackend>,
         specification: &Arc<ContainerPoolSpecification>,
-        image: &Arc<Image>,
+        images: &[Arc<Image>],
         over: &CancellationToken,
+        records: &PoolRecords,
     ) -> Result<Arc<Self>, NotStarted> {
-        let container = backend.create(&specification.container(), image).await;
-        let container = container.map_err(|error| NotStarted::of_engine(&error))?;
-        container.start().await.map_err(|error| NotStarted::of_engine(&error))?;
-        let startup = specification.probe(ProbeKind::Startup);
+        let way_out = specification.egress.is_open().then(|| {
+            let policy = Arc::new(specification.egress.clone());
+            WayOut::new(policy, Arc::new(Counted(records.clone())))
+        });
+        let engine = |error: ContainerError| NotStarted::of_engine(&error);
+        let [image, others @ ..] = images else { unreachable!("there is the first container's image") };
+        let container = backend.create(&specification.container(way_out.clone()), image).await.map_err(engine)?;
+        let mut beside = Vec::new();
+        for (sidecar, image) in specification.sidecars.iter().zip(others) {
+            // Before the first has started: its network is there as long as it is.
+            let other = container.beside(&specification.beside(sidecar), image).await.map_err(engine)?;
+            beside.push((sidecar.name.clone(), other));
+        }
+        container.start().await.map_err(engine)?;
+        for (_, other) in &beside {
+            other.start().await.map_err(engine)?;
+        }
+        let crashed = |problem: String| NotStarted::new(StartFailure::Crashed, &problem);
         let started = tokio::select! {
-            started = probe::started(&*container, startup, specification.target_port) => {
-                let problem = |problem| format!("its container did not start: {problem}");
-                started.map_err(|told| NotStarted::new(StartFailure::NotReady, &problem(told)))
+            started = have_started(specification, &*container, &beside) => {
+                started.map_err(|problem| NotStarted::new(StartFailure::NotReady, &problem))
             }
-            exit = container.exited() => {
-                let problem = format!("its container ended before it had started: {exit}");
-                Err(NotStarted::new(StartFailure::Crashed, &problem))
-            }
+            exit = container.exited() => Err(crashed(format!("its container ended before it had started: {exit}"))),
+            log = sidecar_exited(&beside) => Err(crashed(format!("before it had started {log}"))),
             () = over.cancelled() => Err(NotStarted::new(StartFailure::NotReady, "nobody wants it any more")),
         };
         if let Err(problem) = started {
-            if let Err(error) = container.destroy().await {
-                tracing::error!(cause = error.told(), "a container could not be taken away");
-            }
+            destroy(&container, &beside).await;
             return Err(problem);
         }
         let instance = Arc::new(Self {
             container,
+            beside,
+            way_out,
             gone: CancellationToken::new(),
             removed: CancellationToken::new(),
             ended: OnceLock::new(),
@@ -72,6 +94,25 @@ impl Instance {
 
     pub fn container(&self) -> &dyn Container {
         &*self.container
+    }
+
+    /// The containers beside it, with their names.
+    pub fn beside(&self) -> &[(String, Arc<dyn Container>)] {
+        &self.beside
+    }
+
+    /// Stops all its containers from being scheduled, or lets them go on.
+    pub(super) async fn set_frozen(&self, frozen: bool) -> Result<(), ContainerError> {
+        self.container.set_frozen(frozen).await?;
+        for (_, other) in &self.beside {
+            other.set_frozen(frozen).await?;
+        }
+        Ok(())
+    }
+
+    /// Where its connections go; None when it makes none.
+    pub fn way_out(&self) -> Option<&Arc<WayOut>> {
+        self.way_out.as_ref()
     }
 
     /// Cancelled when it takes no more requests; those under way end then.
@@ -95,15 +136,12 @@ impl Instance {
     }
 
     async fn watch(self: Arc<Self>, specification: Arc<ContainerPoolSpecification>) {
-        let liveness = async {
-            match specification.probe(ProbeKind::Liveness) {
-                Some(probe) => probe.until_failed(&*self.container).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
+            // Where several end at once, the first container's end is the reason.
+            biased;
             exit = self.container.exited() => drop(self.ended.set(Ended::Exited(exit))),
-            problem = liveness => drop(self.ended.set(Ended::Unhealthy(problem))),
+            log = sidecar_exited(&self.beside) => drop(self.ended.set(Ended::SidecarExited(log))),
+            problem = self.failed(&specification) => drop(self.ended.set(Ended::Unhealthy(problem))),
             () = self.gone.cancelled() => {}
         }
         self.gone.cancel();
@@ -111,6 +149,7 @@ impl Instance {
         let mut grace = specification.grace();
         match self.ended.get() {
             Some(Ended::Exited(exit)) => tracing::info!(pool, %exit, "a container exited"),
+            Some(Ended::SidecarExited(log)) => tracing::info!(pool, log, "a container beside another exited"),
             Some(Ended::Unhealthy(problem)) => {
                 tracing::warn!(pool, problem, "a container failed its liveness probe");
                 let liveness = specification.probe(ProbeKind::Liveness);
@@ -121,17 +160,78 @@ impl Instance {
         self.remove(grace).await;
     }
 
+    /// What a liveness probe met, of any of its containers.
+    async fn failed(&self, specification: &ContainerPoolSpecification) -> String {
+        let liveness = |container: &Arc<dyn Container>, probes: &[Probe], name: Option<&str>| {
+            let probe = probes.iter().find(|probe| probe.kind == ProbeKind::Liveness).cloned();
+            let (container, name) = (container.clone(), name.map(str::to_owned));
+            async move {
+                let Some(probe) = probe else { return std::future::pending().await };
+                let problem = probe.until_failed(&*container).await;
+                name.map_or(problem.clone(), |name| format!("{name}: {problem}"))
+            }
+        };
+        let mut all = FuturesUnordered::new();
+        all.push(liveness(&self.container, &specification.probes, None));
+        for ((name, other), sidecar) in self.beside.iter().zip(&specification.sidecars) {
+            all.push(liveness(other, &sidecar.probes, Some(name)));
+        }
+        all.next().await.unwrap_or_default()
+    }
+
     async fn remove(&self, grace: Duration) {
-        // What is frozen hears no signal.
-        let thawed = self.container.set_frozen(false).await;
-        if thawed.is_ok()
-            && let Err(error) = self.container.stop(grace).await
-        {
-            tracing::warn!(cause = error.told(), "a container did not stop");
-        }
-        if let Err(error) = self.container.destroy().await {
-            tracing::error!(cause = error.told(), "a container could not be taken away");
-        }
+        let all = || std::iter::once(&self.container).chain(self.beside.iter().map(|(_, other)| other));
+        join_all(all().map(async |container| {
+            // What is frozen hears no signal.
+            if container.set_frozen(false).await.is_ok()
+                && let Err(error) = container.stop(grace).await
+            {
+                tracing::warn!(cause = error.told(), "a container did not stop");
+            }
+        }))
+        .await;
+        destroy(&self.container, &self.beside).await;
         self.removed.cancel();
     }
+}
+
+/// Waits until every container of a session has started.
+async fn have_started(
+    specification: &ContainerPoolSpecification,
+    container: &dyn Container,
+    beside: &[(String, Arc<dyn Container>)],
+) -> Result<(), String> {
+    let startup = specification.probe(ProbeKind::Startup);
+    let started = probe::started(container, startup, specification.target_port).await;
+    started.map_err(|told| format!("its container did not start: {told}"))?;
+    for ((name, other), sidecar) in beside.iter().zip(&specification.sidecars) {
+        let startup = sidecar.probes.iter().find(|probe| probe.kind == ProbeKind::Startup);
+        if startup.is_some() {
+            let started = probe::started(&**other, startup, specification.target_port).await;
+            started.map_err(|told| format!("its container {name} did not start: {told}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the end of any of them: which one, and how it ended.
+async fn sidecar_exited(beside: &[(String, Arc<dyn Container>)]) -> String {
+    let mut all: FuturesUnordered<_> = beside
+        .iter()
+        .map(async |(name, other)| format!("its container {name} ended: {}", other.exited().await))
+        .collect();
+    match all.next().await {
+        Some(log) => log,
+        None => std::future::pending().await,
+    }
+}
+
+async fn destroy(container: &Arc<dyn Container>, beside: &[(String, Arc<dyn Container>)]) {
+    let all = std::iter::once(container).chain(beside.iter().map(|(_, other)| other));
+    join_all(all.map(async |container| {
+        if let Err(error) = container.destroy().await {
+            tracing::error!(cause = error.told(), "a container could not be taken away");
+        }
+    }))
+    .await;
 }

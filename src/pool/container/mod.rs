@@ -4,7 +4,7 @@
 //! lease(identifier)
 //!   session.rs   find it or make it, up to the maximum          -> NoSession::Full
 //!   supply.rs    a ready instance, or wait for one              -> NoSession::Failing, NotInTime
-//!   instance.rs  a started container, watched until it is gone
+//!   instance.rs  a started container and those beside it, watched until they are gone
 //!   probe.rs     when it has started, and whether it lives
 //!   failure.rs   why it has not started
 //!   record.rs    how it ended and what it wrote, for the records
@@ -17,6 +17,7 @@ mod instance;
 mod probe;
 mod record;
 mod session;
+mod sidecar;
 mod specification;
 mod supply;
 
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 pub use instance::{Ended, Instance};
 pub use probe::{HttpGet, Probe, ProbeKind, TcpSocket};
+pub use sidecar::Sidecar;
 pub use specification::{ContainerPoolSpecification, ContainerResources, Lifecycle, RegistryLogin, Secret, Variable};
 pub use supply::Standing;
 

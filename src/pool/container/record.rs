@@ -1,12 +1,13 @@
-//! What containers leave in the records: how a session's container ended, and what it wrote.
+//! What containers leave in the records: how a session's container ended, what it wrote, and its connections, counted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::instance::{Ended, Instance};
 use super::session::Session;
+use crate::egress::connections::{Connection, NameEnd, Observer};
 use crate::records::{self, Level, Line, PoolRecords};
-use crate::sandbox::container::{ConsoleLine, Stream};
+use crate::sandbox::container::{Console, ConsoleLine, Stream};
 
 /// What one container may write into the records at once, after a pause; and in a second from then on. Records are for all
 /// pools: one that writes without end must not crowd out the others.
@@ -16,18 +17,26 @@ const BYTES_A_SECOND: f64 = (128 << 10) as f64;
 /// Follows the container of a session until it is gone.
 pub(super) fn follow(session: &Arc<Session>, instance: &Arc<Instance>, records: &PoolRecords) {
     if records.keeps_console() {
-        let (identifier, records) = (session.identifier.clone(), records.clone());
-        let meter = Mutex::new(Meter::new(Instant::now()));
-        instance.container().console().tell(Box::new(move |lines| {
-            let told = meter.lock().unwrap_or_else(PoisonError::into_inner).take(lines, Instant::now());
-            records.console(identifier.as_str(), "", told);
-        }));
+        // One meter for all containers of the session.
+        let meter = Arc::new(Mutex::new(Meter::new(Instant::now())));
+        let tell = |console: &Console, name: Option<&str>| {
+            let (identifier, records, meter) = (session.identifier.clone(), records.clone(), meter.clone());
+            let name = name.map(|name| format!("[{name}] ")).unwrap_or_default();
+            console.tell(Box::new(move |lines| {
+                let mut told = meter.lock().unwrap_or_else(PoisonError::into_inner).take(lines, Instant::now());
+                told.iter_mut().for_each(|line| line.text.insert_str(0, &name));
+                records.console(identifier.as_str(), "", told);
+            }));
+        };
+        tell(instance.container().console(), None);
+        instance.beside().iter().for_each(|(name, other)| tell(other.console(), Some(name)));
     }
     let (session, instance, records) = (session.clone(), instance.clone(), records.clone());
     tokio::spawn(async move {
         instance.gone().cancelled().await;
         let (operation, log, why) = match instance.ended() {
             Some(Ended::Exited(exit)) => ("ContainerExited", exit.to_string(), records::Ended::Exited),
+            Some(Ended::SidecarExited(log)) => ("ContainerExited", log.clone(), records::Ended::Exited),
             Some(Ended::Unhealthy(problem)) => ("LivenessProbeFailed", problem.clone(), records::Ended::Unhealthy),
             // Whoever stopped it has told why.
             Some(Ended::Stopped) | None => return session.ended(records::Ended::Stopped, &records),
@@ -35,6 +44,19 @@ pub(super) fn follow(session: &Arc<Session>, instance: &Arc<Instance>, records: 
         records.lifecycle(session.identifier.as_str(), Level::Warning, operation, log);
         session.ended(why, &records);
     });
+}
+
+/// Counts what goes out of a container with its pool.
+pub(super) struct Counted(pub PoolRecords);
+
+impl Observer for Counted {
+    fn connection(&self, connection: &Connection) {
+        self.0.connection(connection.end.as_str(), connection.sent_bytes, connection.received_bytes);
+    }
+
+    fn name(&self, end: NameEnd) {
+        self.0.name_asked(end.as_str());
+    }
 }
 
 /// What may still be recorded.

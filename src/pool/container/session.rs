@@ -99,7 +99,8 @@ impl Session {
         let uses = self.uses();
         let busy = uses.busy + uses.busy_since.map_or(Duration::ZERO, |since| since.elapsed());
         drop(uses);
-        records.session_ended(self.identifier.as_str(), why, self.created.elapsed(), busy);
+        let network = self.instance.get().and_then(|instance| instance.way_out()).map(|way_out| way_out.bytes());
+        records.session_ended(self.identifier.as_str(), why, self.created.elapsed(), busy, network);
     }
 
     /// Why it ends when its time has come.

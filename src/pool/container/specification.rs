@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::probe::{Probe, ProbeKind};
+use super::sidecar::Sidecar;
+use crate::egress::connections::{ConnectionPolicy, WayOut};
 use crate::pool::specification::tags_problem;
 use crate::pool::{InvalidSpecification, PoolName};
 use crate::sandbox::container::{ContainerSpecification, Credentials, ImageReference, InstanceId, Resources};
@@ -46,8 +49,14 @@ pub struct ContainerPoolSpecification {
     pub max_concurrent_sessions: usize,
     #[serde(default)]
     pub lifecycle: Lifecycle,
+    /// Where its containers may connect to. Nowhere unless told.
+    #[serde(default)]
+    pub egress: ConnectionPolicy,
     #[serde(default)]
     pub probes: Vec<Probe>,
+    /// Further containers of each session.
+    #[serde(default, rename = "sidecar")]
+    pub sidecars: Vec<Sidecar>,
     /// Between SIGTERM and SIGKILL when a session is ended.
     #[serde(default = "defaults::termination_grace_seconds")]
     pub termination_grace_seconds: u64,
@@ -113,6 +122,35 @@ impl Default for ContainerResources {
     }
 }
 
+impl ContainerResources {
+    fn problems(&self) -> Vec<(&'static str, String)> {
+        let within = |setting, value: u64, min: u64, max: u64| {
+            (!(min..=max).contains(&value)).then(|| (setting, format!("is {value}; it must be from {min} to {max}")))
+        };
+        let cpu = (!(0.01..=1024.0).contains(&self.cpu))
+            .then(|| ("resources.cpu", format!("is {}; it must be from 0.01 to 1024", self.cpu)));
+        [
+            within("resources.memory_mebibytes", self.memory_mebibytes, 8, 1 << 20),
+            within("resources.disk_mebibytes", self.disk_mebibytes.unwrap_or(1), 1, 1 << 20),
+            within("resources.pids", self.pids.into(), 1, 1 << 16),
+            cpu,
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn of_container(&self) -> Resources {
+        let memory_bytes = self.memory_mebibytes << 20;
+        Resources {
+            cpus: self.cpu,
+            memory_bytes,
+            disk_bytes: self.disk_mebibytes.map_or(memory_bytes / 2, |mebibytes| mebibytes << 20),
+            pids: self.pids,
+        }
+    }
+}
+
 /// When a session ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
@@ -157,7 +195,7 @@ impl ContainerPoolSpecification {
             let problem = format!("is {value}; it must be from {min} to {max}");
             (!(min..=max).contains(&value)).then(|| tell(setting, problem))
         };
-        let (max, memory) = (self.max_concurrent_sessions as u64, self.resources.memory_mebibytes);
+        let max = self.max_concurrent_sessions as u64;
         let (age_setting, age) = match self.lifecycle {
             Lifecycle::Timed { cooldown_seconds } => ("lifecycle.cooldown_seconds", cooldown_seconds),
             Lifecycle::OnContainerExit { max_alive_seconds } => ("lifecycle.max_alive_seconds", max_alive_seconds),
@@ -166,9 +204,6 @@ impl ContainerPoolSpecification {
             within("target_port", self.target_port.into(), 1, u16::MAX.into()),
             within("max_concurrent_sessions", max, 1, Self::MAX_SESSIONS as u64),
             within("ready_session_instances", self.ready_session_instances as u64, 0, max),
-            within("resources.memory_mebibytes", memory, 8, 1 << 20),
-            within("resources.disk_mebibytes", self.resources.disk_mebibytes.unwrap_or(1), 1, 1 << 20),
-            within("resources.pids", self.resources.pids.into(), 1, 1 << 16),
             within("termination_grace_seconds", self.termination_grace_seconds, 0, 3600),
             within("allocation_timeout_seconds", self.allocation_timeout_seconds, 1, 3600),
             within(age_setting, age, 1, 30 * 86_400),
@@ -176,40 +211,70 @@ impl ContainerPoolSpecification {
         .into_iter()
         .flatten()
         .collect();
-        if !(0.01..=1024.0).contains(&self.resources.cpu) {
-            problems.push(tell("resources.cpu", format!("is {}; it must be from 0.01 to 1024", self.resources.cpu)));
-        }
-        let mut names = BTreeSet::new();
-        for variable in &self.env {
-            let name = &variable.name;
-            if name.is_empty() || name.contains(['=', '\0']) {
-                problems.push(tell("env", format!("has a variable called {name:?}")));
-            }
-            if !names.insert(name) {
-                problems.push(tell("env", format!("has {name} twice")));
-            }
-            match (&variable.value, &variable.secret_ref) {
-                (Some(value), None) if !value.contains('\0') => {}
-                (None, Some(secret)) if self.secrets.contains_key(secret) => {}
-                (None, Some(secret)) => {
-                    problems.push(tell("env", format!("names the secret {secret}, which is not there")))
-                }
-                _ => problems.push(tell("env", format!("needs for {name} either a value or a secret_ref"))),
-            }
-        }
+        problems.extend(self.resources.problems().into_iter().map(|(setting, problem)| tell(setting, problem)));
+        problems.extend(self.env_problems(&self.env).into_iter().map(|problem| tell("env", problem)));
         if let Some(login) = &self.registry
             && !self.secrets.contains_key(&login.password_secret_ref)
         {
             problems
                 .push(tell("registry", format!("names the secret {}, which is not there", login.password_secret_ref)));
         }
-        for kind in [ProbeKind::Startup, ProbeKind::Liveness] {
-            if self.probes.iter().filter(|probe| probe.kind == kind).count() > 1 {
-                problems.push(tell("probes", format!("has two of the type {kind:?}")));
+        problems.extend(probe_problems(&self.probes).into_iter().map(|problem| tell("probes", problem)));
+        problems.extend(self.sidecar_problems().into_iter().map(|problem| tell("sidecar", problem)));
+        problems.extend(self.egress.problems().into_iter().map(|(setting, problem)| tell(setting, problem)));
+        problems.extend(tags_problem(&self.tags).map(|problem| tell("tags", problem)));
+        problems
+    }
+
+    fn env_problems(&self, env: &[Variable]) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut names = BTreeSet::new();
+        for variable in env {
+            let name = &variable.name;
+            if name.is_empty() || name.contains(['=', '\0']) {
+                problems.push(format!("has a variable called {name:?}"));
+            }
+            if !names.insert(name) {
+                problems.push(format!("has {name} twice"));
+            }
+            match (&variable.value, &variable.secret_ref) {
+                (Some(value), None) if !value.contains('\0') => {}
+                (None, Some(secret)) if self.secrets.contains_key(secret) => {}
+                (None, Some(secret)) => problems.push(format!("names the secret {secret}, which is not there")),
+                _ => problems.push(format!("needs for {name} either a value or a secret_ref")),
             }
         }
-        problems.extend(self.probes.iter().flat_map(Probe::problems).map(|problem| tell("probes", problem)));
-        problems.extend(tags_problem(&self.tags).map(|problem| tell("tags", problem)));
+        problems
+    }
+
+    fn sidecar_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut names = BTreeSet::new();
+        if self.sidecars.len() > Sidecar::MOST {
+            problems.push(format!(
+                "has {} of them; at most {} go with a container",
+                self.sidecars.len(),
+                Sidecar::MOST
+            ));
+        }
+        for sidecar in &self.sidecars {
+            let name = &sidecar.name;
+            if !sidecar.has_good_name() {
+                problems.push(format!(
+                    "has the name {name:?}; names have lower-case letters, digits and hyphens, at most 63"
+                ));
+            }
+            if !names.insert(name) {
+                problems.push(format!("has {name} twice"));
+            }
+            let resources = sidecar.resources.problems();
+            let resources = resources.into_iter().map(|(setting, problem)| format!("{name}: {setting} {problem}"));
+            problems.extend(resources);
+            problems
+                .extend(self.env_problems(&sidecar.env).into_iter().map(|problem| format!("{name}: env {problem}")));
+            problems
+                .extend(probe_problems(&sidecar.probes).into_iter().map(|problem| format!("{name}: probes {problem}")));
+        }
         problems
     }
 
@@ -217,36 +282,58 @@ impl ContainerPoolSpecification {
         self.probes.iter().find(|probe| probe.kind == kind)
     }
 
-    pub fn credentials(&self) -> Credentials {
-        let login = self.registry.as_ref().and_then(|login| {
+    /// Whether any of its containers is asked for its health.
+    pub(super) fn has_liveness(&self) -> bool {
+        let mut all = self.probes.iter().chain(self.sidecars.iter().flat_map(|sidecar| &sidecar.probes));
+        all.any(|probe| probe.kind == ProbeKind::Liveness)
+    }
+
+    /// What the registry of `image` is shown: the password is for the registry of the pool's own image.
+    pub fn credentials(&self, image: &ImageReference) -> Credentials {
+        let login = self.registry.as_ref().filter(|_| image.registry() == self.image.registry()).and_then(|login| {
             let password = self.secrets.get(&login.password_secret_ref)?.0.clone();
             Some(Credentials::Password { username: login.username.clone(), password })
         });
         login.unwrap_or_default()
     }
 
+    /// The images of a session: the first container's, and those of its sidecars.
+    pub(super) fn images(&self) -> impl Iterator<Item = &ImageReference> {
+        std::iter::once(&self.image).chain(self.sidecars.iter().map(|sidecar| &sidecar.image))
+    }
+
     /// A further container of this pool.
-    pub(super) fn container(&self) -> ContainerSpecification {
-        let value = |variable: &Variable| match (&variable.value, &variable.secret_ref) {
-            (Some(value), _) => value.clone(),
-            (None, secret) => {
-                secret.as_ref().and_then(|name| self.secrets.get(name)).map_or(String::new(), |s| s.0.clone())
-            }
-        };
-        let memory_bytes = self.resources.memory_mebibytes << 20;
+    pub(super) fn container(&self, way_out: Option<Arc<WayOut>>) -> ContainerSpecification {
         ContainerSpecification {
             id: InstanceId::random(),
             command: self.command.clone(),
             args: self.args.clone(),
-            environment: self.env.iter().map(|variable| (variable.name.clone(), value(variable))).collect(),
-            resources: Resources {
-                cpus: self.resources.cpu,
-                memory_bytes,
-                disk_bytes: self.resources.disk_mebibytes.map_or(memory_bytes / 2, |mebibytes| mebibytes << 20),
-                pids: self.resources.pids,
-            },
+            environment: self.environment(&self.env),
+            resources: self.resources.of_container(),
             read_only: self.read_only,
+            way_out,
         }
+    }
+
+    /// A further container of one of its sidecars.
+    pub(super) fn beside(&self, sidecar: &Sidecar) -> ContainerSpecification {
+        ContainerSpecification {
+            id: InstanceId::random(),
+            command: sidecar.command.clone(),
+            args: sidecar.args.clone(),
+            environment: self.environment(&sidecar.env),
+            resources: sidecar.resources.of_container(),
+            read_only: sidecar.read_only,
+            way_out: None,
+        }
+    }
+
+    fn environment(&self, env: &[Variable]) -> BTreeMap<String, String> {
+        let secret = |name: &String| self.secrets.get(name).map(|secret| secret.0.clone());
+        let value = |variable: &Variable| {
+            variable.value.clone().or_else(|| variable.secret_ref.as_ref().and_then(secret)).unwrap_or_default()
+        };
+        env.iter().map(|variable| (variable.name.clone(), value(variable))).collect()
     }
 
     pub(super) fn grace(&self) -> Duration {
@@ -256,6 +343,14 @@ impl ContainerPoolSpecification {
     pub(super) fn allocation_timeout(&self) -> Duration {
         Duration::from_secs(self.allocation_timeout_seconds)
     }
+}
+
+fn probe_problems(probes: &[Probe]) -> Vec<String> {
+    let kinds = [ProbeKind::Startup, ProbeKind::Liveness];
+    let twice = kinds.into_iter().filter(|kind| probes.iter().filter(|probe| probe.kind == *kind).count() > 1);
+    let mut problems: Vec<_> = twice.map(|kind| format!("has two of the type {kind:?}")).collect();
+    problems.extend(probes.iter().flat_map(Probe::problems));
+    problems
 }
 
 #[cfg(test)]
@@ -302,11 +397,37 @@ mod tests {
     }
 
     #[test]
+    fn sidecars_are_checked_like_the_first_container() {
+        let sidecar =
+            |more: &str| format!("target_port = 80\n[[sidecar]]\nname = 'a'\nimage = 'registry.example/b'\n{more}");
+        assert_eq!(problems(&sidecar("")), Vec::<&str>::new());
+        for wrong in [
+            "resources = { cpu = 0.0 }",
+            "resources = { memory_mebibytes = 1 }",
+            "env = [{ name = 'D', secret_ref = 'gone' }]",
+            "probes = [{ type = 'startup' }]",
+            "[[sidecar]]\nname = 'a'\nimage = 'registry.example/c'",
+            "[[sidecar]]\nname = 'A b'\nimage = 'registry.example/c'",
+        ] {
+            assert_eq!(problems(&sidecar(wrong)), ["sidecar"], "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_password_is_for_its_registry_alone() {
+        let text = "name = 'app'\nimage = 'registry.example/app:1'\ntarget_port = 80\nsecrets = { r = 's3cret' }\n\
+            registry = { username = 'u', password_secret_ref = 'r' }";
+        let pool: ContainerPoolSpecification = toml::from_str(text).unwrap();
+        let shown = |image: &str| !matches!(pool.credentials(&image.parse().unwrap()), Credentials::Anonymous);
+        assert!(shown("registry.example/other:2") && !shown("other.example/app:1"));
+    }
+
+    #[test]
     fn secrets_are_not_shown() {
         let text = "name = 'app'\nimage = 'registry.example/app:1'\ntarget_port = 80\nsecrets = { token = 's3cret' }\n\
             env = [{ name = 'TOKEN', secret_ref = 'token' }]";
         let pool: ContainerPoolSpecification = toml::from_str(text).unwrap();
-        assert_eq!(pool.container().environment["TOKEN"], "s3cret");
-        assert!(!format!("{pool:?}{:?}", pool.container()).contains("s3cret"));
+        assert_eq!(pool.container(None).environment["TOKEN"], "s3cret");
+        assert!(!format!("{pool:?}{:?}", pool.container(None)).contains("s3cret"));
     }
 }

@@ -11,10 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{NotStarted, StartFailure};
 use super::instance::{Ended, Instance};
-use super::probe::ProbeKind;
 use super::{ContainerPoolSpecification, NoSession};
 use crate::records::{Level, PoolRecords};
-use crate::sandbox::container::{ContainerBackend, Image};
+use crate::sandbox::container::{ContainerBackend, ContainerError, Image};
 
 /// Containers that are started at a time: each costs about a processor for some ten milliseconds.
 const STARTING_AT_ONCE: usize = 4;
@@ -28,7 +27,8 @@ const FAILING: u32 = 3;
 pub(super) struct Supply {
     specification: Arc<ContainerPoolSpecification>,
     backend: Arc<dyn ContainerBackend>,
-    image: OnceCell<Arc<Image>>,
+    /// The first container's, and those of its sidecars.
+    images: OnceCell<Vec<Arc<Image>>>,
     stock: Mutex<Stock>,
     /// One permit a ready instance.
     ready: Semaphore,
@@ -94,11 +94,11 @@ impl Supply {
         backend: Arc<dyn ContainerBackend>,
         records: PoolRecords,
     ) -> Arc<Self> {
-        let freezes = backend.report().enforced.freeze && specification.probe(ProbeKind::Liveness).is_none();
+        let freezes = backend.report().enforced.freeze && !specification.has_liveness();
         let supply = Arc::new(Self {
             specification,
             backend,
-            image: OnceCell::new(),
+            images: OnceCell::new(),
             stock: Mutex::default(),
             ready: Semaphore::new(0),
             failures: watch::Sender::new(0),
@@ -131,7 +131,7 @@ impl Supply {
             if self.freezes {
                 // A caller who goes away now has it already, and nobody else will.
                 let unused = Unused(&instance);
-                if let Err(error) = instance.container().set_frozen(false).await {
+                if let Err(error) = instance.set_frozen(false).await {
                     tracing::warn!(cause = error.told(), "a ready container cannot go on");
                     continue;
                 }
@@ -186,13 +186,19 @@ impl Supply {
     }
 
     async fn start(&self) -> Result<Arc<Instance>, NotStarted> {
-        let credentials = self.specification.credentials();
-        let prepare = || async { self.backend.prepare_image(&self.specification.image, &credentials).await };
-        let image = self.image.get_or_try_init(prepare).await;
-        let image = image.map_err(|error| NotStarted::new(StartFailure::Image, &error.told()))?;
-        let instance = Instance::start(&self.backend, &self.specification, image, &self.over).await?;
+        let prepare = || async {
+            let mut images = Vec::new();
+            for reference in self.specification.images() {
+                let credentials = self.specification.credentials(reference);
+                images.push(self.backend.prepare_image(reference, &credentials).await?);
+            }
+            Ok::<_, ContainerError>(images)
+        };
+        let images = self.images.get_or_try_init(prepare).await;
+        let images = images.map_err(|error| NotStarted::new(StartFailure::Image, &error.told()))?;
+        let instance = Instance::start(&self.backend, &self.specification, images, &self.over, &self.records).await?;
         if self.freezes
-            && let Err(error) = instance.container().set_frozen(true).await
+            && let Err(error) = instance.set_frozen(true).await
         {
             instance.stop();
             instance.removed().cancelled().await;
@@ -290,6 +296,7 @@ impl Supply {
     fn lost(&self, stock: &mut Stock, instance: &Instance) {
         let (operation, log) = match instance.ended() {
             Some(Ended::Exited(exit)) => ("ContainerExited", format!("a ready container ended: {exit}")),
+            Some(Ended::SidecarExited(log)) => ("ContainerExited", format!("of a ready container {log}")),
             Some(Ended::Unhealthy(problem)) => {
                 ("LivenessProbeFailed", format!("a ready container failed its liveness probe: {problem}"))
             }

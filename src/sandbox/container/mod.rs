@@ -60,6 +60,20 @@ pub trait ContainerBackend: Send + Sync {
 pub trait Container: Send + Sync {
     fn id(&self) -> &InstanceId;
 
+    /// Makes a further container within this one's network, to be asked before this one has started. Everything else it has
+    /// for itself; its way out is this one's.
+    ///
+    /// # Errors
+    /// As [`ContainerBackend::create`] has them; `Unsupported` where the engine cannot.
+    fn beside<'a>(
+        &'a self,
+        _specification: &'a ContainerSpecification,
+        _image: &'a Arc<Image>,
+    ) -> Answer<'a, Arc<dyn Container>> {
+        let problem = "this engine runs one container in a session, and no sidecars";
+        Box::pin(async move { Err(ContainerError::Unsupported(problem.into())) })
+    }
+
     /// Runs its process.
     fn start(&self) -> Answer<'_, ()>;
 

@@ -21,8 +21,10 @@ pub struct Enforced {
     pub cpu: bool,
     pub pids: bool,
     pub disk: bool,
-    /// Nothing of the network can be reached from inside.
+    /// Nothing of the network can be reached from inside, unless a way out is given.
     pub egress: bool,
+    /// A way out can be given, and nothing passes by it.
+    pub way_out: bool,
     /// Its root is nobody outside.
     pub user_namespace: bool,
     pub seccomp: bool,

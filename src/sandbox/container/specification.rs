@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+
+use crate::egress::connections::WayOut;
 
 /// Names a container on this machine: lower-case letters, digits and hyphens, chosen by us.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +27,7 @@ impl fmt::Display for InstanceId {
     }
 }
 
-/// What to run, and what it may use. The network is always a loopback of its own and nothing else.
+/// What to run, and what it may use.
 #[derive(Clone)]
 pub struct ContainerSpecification {
     pub id: InstanceId,
@@ -37,6 +40,9 @@ pub struct ContainerSpecification {
     pub resources: Resources,
     /// Nothing but `/tmp` and `/dev/shm` can be written.
     pub read_only: bool,
+    /// Where its connections go, every one of them. None: its network is a loopback of its own, and nothing else. A backend
+    /// that cannot lead all of them there refuses the container.
+    pub way_out: Option<Arc<WayOut>>,
 }
 
 /// Secrets stay out of logs.

@@ -126,9 +126,10 @@ class ContainerPools(unittest.TestCase):
             self.pools.get(GROUP, made.name)
 
     def test_what_cannot_be_had_is_explained(self):
-        network = models.SessionNetworkConfiguration(status="EgressEnabled")
+        template = pool().properties.custom_container_template
+        template.containers.append(models.SessionContainer(name="No Name", image=IMAGE))
         for body, words in [
-            (pool(session_network_configuration=network), "EgressDisabled"),
+            (pool(custom_container_template=template), "No Name"),
             (pool(image="oci:/etc"), "allowed_images"),
         ]:
             with self.assertRaises(HttpResponseError) as caught:

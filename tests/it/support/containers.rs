@@ -98,6 +98,7 @@ pub fn specification() -> ContainerSpecification {
         environment: Default::default(),
         resources: Resources { cpus: 1.0, memory_bytes: 64 << 20, disk_bytes: 8 << 20, pids: 64 },
         read_only: false,
+        way_out: None,
     }
 }
 
@@ -108,7 +109,12 @@ pub async fn listening(container: &dyn Container) {
 
 /// Asks a container; status and body.
 pub async fn ask(container: &dyn Container, path: &str) -> (u16, String) {
-    let mut stream = container.connect(8080).await.unwrap();
+    ask_at(container, 8080, path).await
+}
+
+/// The same at another port.
+pub async fn ask_at(container: &dyn Container, port: u16, path: &str) -> (u16, String) {
+    let mut stream = container.connect(port).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     loop {

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::cgroup::Cgroups;
 use super::command::Runtime;
 use super::container::OciContainer;
+use super::gate::{self, Gate};
 use super::user::UserRanges;
 use super::{leftovers, rootfs};
 use crate::sandbox::container::image::{ImageLimits, ImageStore};
@@ -69,12 +70,14 @@ pub(super) struct Engine {
     pub folder: PathBuf,
     /// One folder a container.
     pub containers: PathBuf,
-    /// `hosts`, `hostname`, `resolv.conf`.
+    /// `hosts`, `hostname`, `resolv.conf`, and `resolv-out.conf` for those with a way out.
     pub etc: PathBuf,
     pub ranges: Arc<UserRanges>,
     /// See `Rootfs::hidden`.
     pub hidden: Option<&'static str>,
     pub open_files: u64,
+    /// The program that loads the rules of ways out; or why none can be given.
+    pub nft: Result<PathBuf, String>,
     /// Held as long as the backend lives: nobody else has its folder.
     _lock: File,
 }
@@ -151,7 +154,7 @@ impl OciBackend {
         }
         probe_mounts(&engine).await?;
         let freeze = engine.cgroups.has("freezer");
-        let report = BackendReport {
+        let mut report = BackendReport {
             engine: engine.runtime.engine.clone(),
             version: found.text,
             isolation: Isolation::Container,
@@ -161,12 +164,16 @@ impl OciBackend {
                 pids: true,
                 disk: true,
                 egress: true,
+                way_out: engine.nft.is_ok(),
                 user_namespace: true,
                 seccomp: true,
                 freeze,
             },
             warnings: found.warnings,
         };
+        if let Err(problem) = &engine.nft {
+            report.warnings.push(format!("containers cannot be given a way out: {problem}"));
+        }
         let images = data_dir.join("images");
         let images = ImageStore::open(images, settings.image, settings.insecure_registries.clone());
         let images = images.map_err(ContainerError::during("opening the store of images"))?;
@@ -180,7 +187,6 @@ fn find(asked: Option<&Path>) -> Result<(String, PathBuf), String> {
         let name = path.file_name()?.to_str()?;
         ENGINES.iter().find(|known| **known == name).map(|known| (*known).to_owned())
     };
-    let installed = |name: &str| PROGRAM_FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|p| p.exists());
     match asked {
         Some(path) => {
             let engine = engine_of(path).ok_or_else(|| format!("{} is not one of {ENGINES:?}", path.display()))?;
@@ -193,6 +199,17 @@ fn find(asked: Option<&Path>) -> Result<(String, PathBuf), String> {
             .find_map(|name| Some(((*name).to_owned(), installed(name)?)))
             .ok_or_else(|| "containers need an OCI runtime, and there is none: apt-get install runc".into()),
     }
+}
+
+fn installed(name: &str) -> Option<PathBuf> {
+    PROGRAM_FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists())
+}
+
+/// What ways out need.
+fn find_nft() -> Result<PathBuf, String> {
+    let nft = installed("nft").ok_or("the program nft is missing: apt-get install nftables")?;
+    Gate::probe(&nft)?;
+    Ok(nft)
 }
 
 /// Makes the folders of this gateway and takes its lock.
@@ -215,6 +232,8 @@ fn layout(
         fs::write(etc.join("hostname"), "session\n")?;
         // Nobody to ask: an answer at once instead of a wait for one that does not come.
         fs::write(etc.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
+        let resolver = format!("nameserver {}\noptions timeout:15 attempts:2\n", gate::ADDRESS);
+        fs::write(etc.join("resolv-out.conf"), resolver)?;
         File::create(folder.join("lock"))
     };
     let lock = write().map_err(ContainerError::during("making the folders of containers"))?;
@@ -236,6 +255,7 @@ fn layout(
         ranges: UserRanges::new(seed),
         hidden,
         open_files: most.min(OPEN_FILES),
+        nft: find_nft(),
         _lock: lock,
     })
 }
@@ -286,7 +306,7 @@ impl ContainerBackend for OciBackend {
         image: &'a Arc<Image>,
     ) -> BoxFuture<'a, Result<Arc<dyn Container>, ContainerError>> {
         Box::pin(async move {
-            let container = OciContainer::create(&self.engine, specification, image).await?;
+            let container = OciContainer::create(&self.engine, specification, image, None).await?;
             Ok(Arc::new(container) as Arc<dyn Container>)
         })
     }

@@ -17,10 +17,14 @@ pub(super) struct Parts<'a> {
     /// What the container's root is outside.
     pub first_uid: u32,
     pub cgroup: &'a str,
-    /// Folder of `hosts`, `hostname` and `resolv.conf`.
+    /// Folder of `hosts`, `hostname`, `resolv.conf` and `resolv-out.conf`.
     pub etc: &'a Path,
     pub cgroups: &'a Cgroups,
     pub open_files: u64,
+    /// The network namespace to live in, as a path. None: one of its own.
+    pub network: Option<String>,
+    /// There is somebody to ask for names.
+    pub resolves: bool,
 }
 
 /// Paths of `/proc` and `/sys` that tell about the machine or change it, as the engines mask them.
@@ -64,6 +68,11 @@ pub(super) fn document(
     }
     // Not below a hundredth of a processor, which is the least that the kernel takes.
     let quota = ((resources.cpus * CPU_PERIOD_MICROSECONDS as f64) as u64).max(1000);
+    let (network, sysctl) = match &parts.network {
+        Some(path) => (json!({"type": "network", "path": path}), json!({})),
+        // Images listen on port 80, and have no capability to.
+        None => (json!({"type": "network"}), json!({"net.ipv4.ip_unprivileged_port_start": "0"})),
+    };
     Ok(json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -81,16 +90,15 @@ pub(super) fn document(
         },
         "root": {"path": parts.rootfs, "readonly": specification.read_only},
         "hostname": "session",
-        "mounts": mounts(specification, parts.etc),
+        "mounts": mounts(specification, parts.etc, parts.resolves),
         "linux": {
             "namespaces": [
-                {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "network"},
+                {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, network,
                 {"type": "user"}, {"type": "cgroup"},
             ],
             "uidMappings": map,
             "gidMappings": map,
-            // Images listen on port 80, and have no capability to.
-            "sysctl": {"net.ipv4.ip_unprivileged_port_start": "0"},
+            "sysctl": sysctl,
             "cgroupsPath": format!("/{}", parts.cgroup),
             "resources": {
                 "devices": [{"allow": false, "access": "rwm"}],
@@ -134,7 +142,7 @@ fn environment(specification: &ContainerSpecification, image: &ImageConfig) -> V
 }
 
 /// No `/sys`: nothing of it belongs to a session.
-fn mounts(specification: &ContainerSpecification, etc: &Path) -> Value {
+fn mounts(specification: &ContainerSpecification, etc: &Path, resolves: bool) -> Value {
     let mut mounts = vec![
         json!({"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}),
         json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
@@ -151,8 +159,9 @@ fn mounts(specification: &ContainerSpecification, etc: &Path) -> Value {
         mounts.push(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
             "options": ["nosuid", "nodev", "mode=1777", size]}));
     }
-    for name in ["hosts", "hostname", "resolv.conf"] {
-        mounts.push(json!({"destination": format!("/etc/{name}"), "type": "bind", "source": etc.join(name),
+    let resolver = if resolves { "resolv-out.conf" } else { "resolv.conf" };
+    for (name, source) in [("hosts", "hosts"), ("hostname", "hostname"), ("resolv.conf", resolver)] {
+        mounts.push(json!({"destination": format!("/etc/{name}"), "type": "bind", "source": etc.join(source),
             "options": ["bind", "ro", "nosuid", "noexec", "nodev"]}));
     }
     mounts.into()
@@ -172,6 +181,7 @@ mod tests {
             environment: [("A".to_owned(), "mine".to_owned())].into(),
             resources: Resources { cpus: 0.5, memory_bytes: 1 << 30, disk_bytes: 1 << 28, pids: 64 },
             read_only: true,
+            way_out: None,
         }
     }
 
@@ -213,6 +223,8 @@ mod tests {
             etc: Path::new("/e"),
             cgroups: &Cgroups::V2,
             open_files: 1024,
+            network: None,
+            resolves: false,
         };
         let document = document(&specification(&[], &[]), &image(), &parts).unwrap();
         assert_eq!(document["process"]["noNewPrivileges"], true);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +16,10 @@ use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::backend::Engine;
+use super::gate::Gate;
 use super::rootfs::Rootfs;
 use super::user::UserRange;
 use super::{config, network};
@@ -35,6 +37,20 @@ pub(super) struct OciContainer {
     ended: watch::Receiver<Option<Exit>>,
 }
 
+/// The network of a container, for others of its session.
+pub(super) struct Shared {
+    network: Arc<OwnedFd>,
+    /// There is somebody to ask for names.
+    resolves: bool,
+}
+
+impl Shared {
+    /// Where a runtime finds it, as long as this is there.
+    fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.network.as_raw_fd())
+    }
+}
+
 /// What the container consists of, for whoever takes it away.
 struct Parts {
     id: InstanceId,
@@ -44,6 +60,8 @@ struct Parts {
     cgroup: String,
     process: OwnedFd,
     network: Arc<OwnedFd>,
+    /// Serves its way out.
+    gate: Mutex<Option<AbortOnDropHandle<()>>>,
     destroyed: AtomicBool,
     /// Given back once nothing runs with its numbers any more.
     range: Mutex<Option<UserRange>>,
@@ -55,6 +73,7 @@ impl OciContainer {
         engine: &Arc<Engine>,
         specification: &ContainerSpecification,
         image: &Image,
+        shared: Option<Shared>,
     ) -> Result<Self, ContainerError> {
         let id = specification.id.clone();
         let folder = engine.containers.join(id.as_str());
@@ -62,7 +81,7 @@ impl OciContainer {
         let made = fs::DirBuilder::new().mode(0o711).create(&folder);
         made.map_err(ContainerError::during("making a container's folder"))?;
         let cgroup = format!("{}/{id}", engine.cgroup);
-        let parts = Self::make(engine, specification, image, &folder, &cgroup).await;
+        let parts = Self::make(engine, specification, image, &folder, &cgroup, shared).await;
         let (parts, stdout, stderr) = parts.inspect_err(|_| {
             let _ = engine.runtime.delete(&id, &folder);
             let _ = engine.forget(&folder, &cgroup);
@@ -81,8 +100,18 @@ impl OciContainer {
         image: &Image,
         folder: &std::path::Path,
         cgroup: &str,
+        shared: Option<Shared>,
     ) -> Result<(Parts, io::PipeReader, io::PipeReader), ContainerError> {
         let id = specification.id.clone();
+        // Before anything is made: what this machine cannot do is no failure on the way.
+        let nft = match (&specification.way_out, &engine.nft) {
+            (None, _) => None,
+            (Some(_), Ok(nft)) => Some(nft.clone()),
+            (Some(_), Err(problem)) => {
+                let problem = format!("containers cannot be given a way out here: {problem}");
+                return Err(ContainerError::Unsupported(problem));
+            }
+        };
         let range = engine.ranges.take().map_err(ContainerError::during("taking a range of user numbers"))?;
         let rootfs = Rootfs {
             image: image.rootfs.clone(),
@@ -101,6 +130,8 @@ impl OciContainer {
             etc: &engine.etc,
             cgroups: &engine.cgroups,
             open_files: engine.open_files,
+            network: shared.as_ref().map(Shared::path),
+            resolves: specification.way_out.is_some() || shared.as_ref().is_some_and(|shared| shared.resolves),
         };
         let document = config::document(specification, &image.config, &parts)?;
         // It holds the session's environment, secrets included.
@@ -112,19 +143,27 @@ impl OciContainer {
         let (runtime, bundle, name) = (engine.runtime.clone(), folder.to_owned(), id.clone());
         let create = move || runtime.create(&name, &bundle, out, err);
         let (pid, range) = rootfs.mounted(range, create).await?;
+        // It was open while the runtime looked it up.
+        drop(shared);
         let opened = || -> io::Result<(OwnedFd, OwnedFd)> {
             let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
             let network = fs::File::open(format!("/proc/{}/ns/net", pid.as_raw_nonzero()))?;
             Ok((rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?, network.into()))
         };
         let (process, network) = opened().map_err(ContainerError::during("finding a container's process"))?;
+        let network = Arc::new(network);
+        let gate = match (&specification.way_out, nft) {
+            (Some(way_out), Some(nft)) => Some(Gate::build(network.clone(), nft).await?.serve(way_out.clone())?),
+            _ => None,
+        };
         let parts = Parts {
             id,
             engine: engine.clone(),
             folder: folder.to_owned(),
             cgroup: cgroup.to_owned(),
             process,
-            network: Arc::new(network),
+            network,
+            gate: Mutex::new(gate),
             destroyed: AtomicBool::new(false),
             range: Mutex::new(Some(range)),
         };
@@ -152,6 +191,7 @@ impl Parts {
         if self.destroyed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
         let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
         // What is frozen does not die.
         let _ = self.engine.cgroups.set_frozen(&self.cgroup, false);
@@ -188,6 +228,23 @@ impl Drop for OciContainer {
 impl Container for OciContainer {
     fn id(&self) -> &InstanceId {
         &self.parts.id
+    }
+
+    fn beside<'a>(
+        &'a self,
+        specification: &'a ContainerSpecification,
+        image: &'a Arc<Image>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Container>, ContainerError>> {
+        let resolves = self.parts.gate.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let shared = Shared { network: self.parts.network.clone(), resolves };
+        Box::pin(async move {
+            if specification.way_out.is_some() {
+                let problem = "a container beside another has no way out of its own";
+                return Err(ContainerError::Unsupported(problem.into()));
+            }
+            let container = Self::create(&self.parts.engine, specification, image, Some(shared)).await?;
+            Ok(Arc::new(container) as Arc<dyn Container>)
+        })
     }
 
     fn start(&self) -> BoxFuture<'_, Result<(), ContainerError>> {

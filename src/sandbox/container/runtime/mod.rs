@@ -10,17 +10,19 @@
 //! | `rootfs.rs` | the image under a layer of the container's own, in a mount namespace that ends with it |
 //! | `user.rs` | ranges of user numbers, one a container |
 //! | `network.rs` | sockets made inside a container's network |
+//! | `gate.rs` | the way out, for containers that have one |
 //! | `cgroup.rs` | freezing, and what the kernel says about memory |
 //! | `leftovers.rs` | what a gateway left that was killed |
 //!
-//! Nothing is mounted in the machine's own mount namespace, and no network device, address or firewall rule is made: so
-//! a crash leaves processes and control groups, and nothing else.
+//! Nothing is mounted in the machine's own mount namespace, and no network device, address or firewall rule is made
+//! outside of a container's own network: so a crash leaves processes and control groups, and nothing else.
 
 mod backend;
 mod cgroup;
 mod command;
 mod config;
 mod container;
+mod gate;
 mod leftovers;
 mod network;
 mod rootfs;
