@@ -73,11 +73,16 @@ npy_fpkind_at(int type, const char *at, int part)
     }
 }
 
-/* The kind of a whole number of any type: the worst of its parts. An integer is finite. */
+/* The kind of a whole number of any type: the worst of its parts. An integer is finite, and a time that is none no number. */
 static inline enum npy_fpkind
 npy_fpkind_of(int type, const char *at, npy_intp size)
 {
     int parts = npy_fpparts(type);
+    if (type == NPY_TIMEDELTA || type == NPY_DATETIME) {
+        npy_int64 x;
+        memcpy(&x, at, sizeof(x));
+        return x == NPY_DATETIME_NAT ? NPY_FP_NAN : x == 0 ? NPY_FP_ZERO : NPY_FP_FINITE;
+    }
     if (parts == 0) {
         for (npy_intp i = 0; type <= NPY_ULONGLONG && i < size; i++) {
             if (at[i]) return NPY_FP_FINITE;
