@@ -51,6 +51,7 @@ mod redaction;
 mod registry;
 mod science;
 mod sessions;
+mod shell_pools;
 mod snapshots;
 mod stored_states;
 mod structure;

@@ -4,15 +4,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::template::Reading;
+use super::template::{Reading, SHELL};
 use crate::gateway::Containers;
 use crate::pool::PoolName;
-use crate::pool::container::ContainerPoolSpecification;
+use crate::pool::container::{ContainerPoolSpecification, Interpreter};
 use crate::sandbox::container::ImageReference;
 
 /// What stands under `properties.sandpool`, with the names of `[[container_pool]]`.
-const OWN: [&str; 5] =
-    ["read_only", "resources", "termination_grace_seconds", "allocation_timeout_seconds", "console_log"];
+const OWN: [&str; 6] =
+    ["read_only", "resources", "termination_grace_seconds", "allocation_timeout_seconds", "console_log", "interpreter"];
 const TEMPLATE: &str = "customContainerTemplate";
 const CONTAINER: &str = "customContainerTemplate/containers/0";
 
@@ -24,7 +24,8 @@ impl Reading<'_> {
         here: &Containers,
     ) -> Option<ContainerPoolSpecification> {
         let template = &kept[TEMPLATE];
-        if template.is_null() {
+        let shell = kept["containerType"] == SHELL;
+        if template.is_null() && !shell {
             self.wrong(TEMPLATE, "is missing: it says which image to run");
             return None;
         }
@@ -35,8 +36,19 @@ impl Reading<'_> {
         fields.insert("ready_session_instances".into(), kept["scaleConfiguration"]["readySessionInstances"].clone());
         fields.insert("lifecycle".into(), lifecycle(kept));
         fields.insert("secrets".into(), secrets(kept));
-        let container = self.container(&template["containers"])?;
-        let image = self.image(&container["image"], here)?;
+        self.interpreter(&mut fields, shell);
+        let runs_code = fields.contains_key("interpreter");
+        // A shell needs to say nothing of its container.
+        let container = if shell && template["containers"].is_null() {
+            json!({})
+        } else {
+            self.container(&template["containers"])?
+        };
+        let image = if shell && container["image"].is_null() {
+            self.image(&json!(ImageReference::shell().to_string()), here)?
+        } else {
+            self.image(&container["image"], here)?
+        };
         fields.insert("image".into(), json!(image.to_string()));
         for list in ["command", "args", "env"] {
             let items = container[list].as_array().cloned().unwrap_or_default();
@@ -51,11 +63,14 @@ impl Reading<'_> {
             fields.insert("registry".into(), login);
         }
         self.only(&format!("{TEMPLATE}/ingress"), &template["ingress"], &["targetPort"]);
-        let Some(port) = template["ingress"]["targetPort"].as_u64() else {
-            self.wrong(&format!("{TEMPLATE}/ingress/targetPort"), "is missing: requests are forwarded there");
-            return None;
-        };
-        fields.insert("target_port".into(), json!(port));
+        match template["ingress"]["targetPort"].as_u64() {
+            Some(port) => drop(fields.insert("target_port".into(), json!(port))),
+            None if runs_code => {}
+            None => {
+                self.wrong(&format!("{TEMPLATE}/ingress/targetPort"), "is missing: requests are forwarded there");
+                return None;
+            }
+        }
         if kept["sessionNetworkConfiguration"]["status"] == "EgressEnabled" {
             let problem = "must be EgressDisabled: this gateway gives containers no way to the outside";
             self.wrong("sessionNetworkConfiguration/status", problem);
@@ -86,6 +101,25 @@ impl Reading<'_> {
         given.filter(|(name, value)| OWN.contains(&name.as_str()) && !value.is_null()).map(cloned).collect()
     }
 
+    /// How what callers send is run. A pool of shells runs commands, whatever else it says.
+    fn interpreter(&mut self, fields: &mut Map<String, Value>, shell: bool) {
+        let mut given = fields.remove("interpreter").unwrap_or_else(|| if shell { json!({}) } else { Value::Null });
+        if given.is_null() {
+            return;
+        }
+        if shell && let Some(own) = given.as_object_mut() {
+            if own.get("language").is_some_and(|language| language != "shell") {
+                let problem = "must be shell, or left out, where the containerType is Shell";
+                self.wrong("sandpool/interpreter/language", problem);
+            }
+            own.insert("language".into(), json!("shell"));
+        }
+        if let Err(error) = serde_json::from_value::<Interpreter>(given.clone()) {
+            return self.wrong("sandpool/interpreter", error.to_string());
+        }
+        fields.insert("interpreter".into(), given);
+    }
+
     /// The one container of a session.
     fn container(&mut self, containers: &Value) -> Option<Value> {
         let at = format!("{TEMPLATE}/containers");
@@ -110,6 +144,9 @@ impl Reading<'_> {
         match text.parse::<ImageReference>() {
             Ok(reference) => {
                 if let Err(problem) = here.allowed_images.check(&reference) {
+                    self.wrong(&at, problem);
+                }
+                if let Some(problem) = here.backend.lacks(&reference) {
                     self.wrong(&at, problem);
                 }
                 Some(reference)
@@ -289,8 +326,12 @@ fn place(setting: &str) -> &str {
         "resources.cpu" => "customContainerTemplate/containers/0/resources/cpu",
         "resources.memory_mebibytes" => "customContainerTemplate/containers/0/resources/memory",
         "env" => "customContainerTemplate/containers/0/env",
+        "image" => "customContainerTemplate/containers/0/image",
+        "command" => "customContainerTemplate/containers/0/command",
+        "args" => "customContainerTemplate/containers/0/args",
         "probes" => "customContainerTemplate/containers/0/probes",
         "registry" => "customContainerTemplate/registryCredentials/passwordSecretRef",
+        setting if setting.starts_with("interpreter.") => "sandpool/interpreter",
         _ => "sandpool",
     }
 }
@@ -300,7 +341,7 @@ mod tests {
     use super::*;
     use crate::api::control::template::{self, tests::backend};
     use crate::pool::Template;
-    use crate::pool::container::Lifecycle;
+    use crate::pool::container::{Language, Lifecycle};
 
     fn read(properties: &Value) -> Result<ContainerPoolSpecification, Vec<String>> {
         let here = Containers { backend: backend(), allowed_images: Default::default() };
@@ -394,6 +435,32 @@ mod tests {
         }
         assert!(changed("/customContainerTemplate/containers/0/env/1/secretRef", json!("gone")).contains(container));
         assert!(changed("/customContainerTemplate/containers/0/probes/0/periodSeconds", json!(0)).contains("probes"));
+    }
+
+    #[test]
+    fn a_shell_says_nothing_of_its_container() {
+        let pool = read(&json!({"containerType": "shell"})).unwrap();
+        assert_eq!(pool.image, ImageReference::shell());
+        assert_eq!(pool.interpreter.unwrap().language, Language::Shell);
+        let more = json!({"containerType": "Shell", "sandpool": {"interpreter": {"limits": {"timeout_seconds": 5}}},
+            "customContainerTemplate": {"containers": [{"image": "registry.example/shell:1", "resources": {"cpu": 2}}]}});
+        let pool = read(&more).unwrap();
+        assert_eq!((pool.image.to_string().as_str(), pool.resources.cpu), ("registry.example/shell:1", 2.0));
+        assert_eq!(pool.interpreter.unwrap().limits.timeout_seconds, 5);
+        let other = json!({"containerType": "Shell", "sandpool": {"interpreter": {"language": "code"}}});
+        assert_eq!(read(&other).unwrap_err(), ["/properties/sandpool/interpreter/language"]);
+        let port = json!({"containerType": "Shell", "customContainerTemplate": {"ingress": {"targetPort": 80}}});
+        assert_eq!(read(&port).unwrap_err(), ["/properties/customContainerTemplate/ingress/targetPort"]);
+    }
+
+    #[test]
+    fn any_image_may_run_programs() {
+        let interpreter = json!({"language": "code", "command": ["python3", "-"], "limits": {"code_bytes": 1000}});
+        let mut pool = json!({"containerType": "CustomContainer", "sandpool": {"interpreter": interpreter},
+            "customContainerTemplate": {"containers": [{"image": "registry.example/app:1"}]}});
+        assert_eq!(read(&pool).unwrap().interpreter.unwrap().command, ["python3", "-"]);
+        pool["sandpool"]["interpreter"]["command"] = json!([]);
+        assert_eq!(read(&pool).unwrap_err(), ["/properties/sandpool/interpreter"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::CONFIGURED_GROUP;
 use crate::api::call::timestamp;
 use crate::api::query::encode;
 use crate::gateway::{PoolView, Rollout, TemplateStanding};
-use crate::pool::container::{ContainerPoolSpecification, Lifecycle};
+use crate::pool::container::{ContainerPoolSpecification, Language, Lifecycle};
 use crate::pool::{PoolSpecification, Template};
 
 /// `base` is what links begin with.
@@ -103,7 +103,7 @@ fn declared_containers(pool: &ContainerPoolSpecification) -> Value {
     };
     let secrets: Vec<_> = pool.secrets.keys().map(|name| json!({ "name": name })).collect();
     json!({
-        "containerType": "CustomContainer",
+        "containerType": if is_shell(pool) { "Shell" } else { "CustomContainer" },
         "poolManagementType": "Dynamic",
         "scaleConfiguration": {
             "maxConcurrentSessions": pool.max_concurrent_sessions,
@@ -113,6 +113,7 @@ fn declared_containers(pool: &ContainerPoolSpecification) -> Value {
         "sessionNetworkConfiguration": { "status": "EgressDisabled" },
         "secrets": secrets,
         "customContainerTemplate": { "containers": containers(pool), "ingress": ingress(pool) },
+        "sandpool": { "interpreter": pool.interpreter },
     })
 }
 
@@ -148,6 +149,14 @@ fn containers(pool: &ContainerPoolSpecification) -> Value {
     json!([{ "image": pool.image.to_string(), "resources": resources }])
 }
 
+fn is_shell(pool: &ContainerPoolSpecification) -> bool {
+    pool.interpreter.as_ref().is_some_and(|interpreter| interpreter.language == Language::Shell)
+}
+
+/// Nothing where nothing is forwarded.
 fn ingress(pool: &ContainerPoolSpecification) -> Value {
+    if pool.interpreter.is_some() {
+        return json!({});
+    }
     json!({ "targetPort": pool.target_port })
 }

@@ -44,7 +44,7 @@ impl Instance {
         container.start().await.map_err(|error| NotStarted::of_engine(&error))?;
         let startup = specification.probe(ProbeKind::Startup);
         let started = tokio::select! {
-            started = probe::started(&*container, startup, specification.target_port) => {
+            started = probe::started(&*container, startup, specification.port()) => {
                 let problem = |problem| format!("its container did not start: {problem}");
                 started.map_err(|told| NotStarted::new(StartFailure::NotReady, &problem(told)))
             }

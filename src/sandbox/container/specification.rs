@@ -37,6 +37,9 @@ pub struct ContainerSpecification {
     pub resources: Resources,
     /// Nothing but `/tmp` and `/dev/shm` can be written.
     pub read_only: bool,
+    /// Its first process is the gateway's own agent, in place of everything that the image or `command` would run; and there is
+    /// the folder `/mnt/data`, where the image's user may write. See `agent/`.
+    pub agent: bool,
 }
 
 /// Secrets stay out of logs.
