@@ -59,6 +59,7 @@ async fn cold(backend: &dyn ContainerBackend, layout: &str) {
             resources: Resources { cpus: 2.0, memory_bytes: 64 << 20, disk_bytes: 8 << 20, pids: 64 },
             read_only: false,
             way_out: None,
+            agent: false,
         };
         let began = Instant::now();
         let container = backend.create(&specification, &image).await.unwrap();

@@ -1,11 +1,17 @@
-//! Build script: puts the recipes of `interpreters/` into the binary, so that one binary is all that a machine needs.
+//! Build script: puts the recipes of `interpreters/` and the agent of containers into the binary, so that one binary is all
+//! that a machine needs.
+
+#[path = "../agent/compile.rs"]
+mod agent;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("interpreters");
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    agent::compile(&root)?;
+    let root = root.join("interpreters");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(&root)? {

@@ -1,5 +1,6 @@
 //! The composition root: settings in, one cheap-to-clone [`Gateway`] out. Everything that `api/` can ask for is here.
 
+mod contained;
 mod containers;
 mod pools;
 
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
+pub use contained::{ContainedFiles, InterpretedPool};
 pub use containers::{ContainerSessionPool, Containers, Rollout, TemplateStanding};
 pub use pools::{Control, Opener, PoolChangeError, PoolView};
 
@@ -240,6 +242,7 @@ async fn reap(gateway: std::sync::Weak<Inner>) {
         }
         for session_pool in gateway.pools.all_containers() {
             session_pool.generations().for_each(|pool| pool.reap());
+            session_pool.registry().reap(Instant::now());
         }
         gateway.pools.move_generations();
         let pools: Vec<_> =

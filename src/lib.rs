@@ -19,6 +19,9 @@
 //! or it waits), and sends it there through `sandbox/container/`, bodies as they come. What a container connects to by itself
 //! comes to `egress/connections/`, if it comes anywhere.
 //!
+//! A pool of containers with an interpreter runs what callers send: `api/contained/` has the same handlers, `execution/contained.rs`
+//! the same story, and `sandbox/container/agent/` asks the gateway's agent in the container (`agent/` beside `src/`).
+//!
 //! A pool that is made through the API: `api/control/` checks its properties and translates them into a template, and `gateway/`
 //! keeps it (`pool/resource.rs`), opens it and puts it in the place of what was there, whose sessions go on.
 //!

@@ -45,7 +45,7 @@ impl Seen {
         parts: &Parts,
     ) -> Option<Self> {
         let (operation, pool, session) = match containers {
-            Some((pool, at)) => Self::forwarded(gateway, pool, at, parts),
+            Some((pool, at)) => Self::forwarded(gateway, pool, at, route, parts),
             None => Self::asked(gateway, route, parts)?,
         };
         let origin = parts.extensions.get::<Origin>().map(|origin| origin.0);
@@ -87,7 +87,14 @@ impl Seen {
     }
 
     /// What is asked of a pool of containers.
-    fn forwarded(gateway: &Gateway, pool: &ContainerSessionPool, at: &PoolPath<'_>, parts: &Parts) -> Asked {
+    fn forwarded(
+        gateway: &Gateway,
+        pool: &ContainerSessionPool,
+        at: &PoolPath<'_>,
+        route: &Result<Route, NoRoute>,
+        parts: &Parts,
+    ) -> Asked {
+        let interpreted = pool.interpreter().is_some();
         let operation = match at.names().iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             [".management", "getSession"] => "ReadSession",
             [".management", "listSessions"] => "ListSessions",
@@ -96,6 +103,10 @@ impl Seen {
             [".management", "network"] => "ReadNetwork",
             [".management", "health"] => "ReadHealth",
             [".management", ..] => "Unknown",
+            _ if interpreted => match route {
+                Ok(Route::Pool { operation, .. }) => word(operation),
+                _ => "Unknown",
+            },
             _ => "Forward",
         };
         let named = Query::new(parts.uri.query()).identifier().ok().flatten();
@@ -146,7 +157,7 @@ fn key_word(operation: &KeyOperation) -> &'static str {
 }
 
 /// The name of an operation in the audit log.
-fn word(operation: &Operation) -> &'static str {
+pub(super) fn word(operation: &Operation) -> &'static str {
     match operation {
         Operation::ExecuteOld | Operation::Execute => "Execute",
         Operation::ReadExecution(_) => "ReadExecution",

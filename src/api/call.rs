@@ -15,6 +15,7 @@ use super::error::Failure;
 use super::payload::Payload;
 use super::query::{Query, encode};
 use super::serve::Peer;
+use super::served::Served;
 use crate::access::Caller;
 use crate::access::limits::{Claim, Permit};
 use crate::gateway::{Gateway, SessionPool};
@@ -22,8 +23,8 @@ use crate::pool::PoolName;
 use crate::session::Identifier;
 
 /// A call, its pool found and its caller admitted.
-pub(super) struct Call<'a> {
-    pub pool: SessionPool,
+pub(super) struct Call<'a, P = SessionPool> {
+    pub pool: P,
     pub caller: Caller,
     pub gateway: &'a Gateway,
     /// The path up to the operation.
@@ -37,7 +38,7 @@ pub(super) struct Call<'a> {
 
 pub(super) type Answer = Result<Response<Body>, Failure>;
 
-impl Call<'_> {
+impl<P: Served> Call<'_, P> {
     /// The session that the query names.
     pub(super) fn identifier(&self) -> Result<Identifier, Failure> {
         self.query.identifier()?.ok_or(Failure::IdentifierMissing)

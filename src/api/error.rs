@@ -23,6 +23,7 @@ use crate::gateway::PoolChangeError;
 use crate::pool::container::NoSession;
 use crate::pool::{HistoryError, InvalidPoolName, LeaseError, NotOpened};
 use crate::records::RecordsError;
+use crate::sandbox::container::agent::AgentError;
 use crate::session::InvalidIdentifier;
 use crate::snapshot::RestoreError;
 use crate::snapshot::store::StoreError;
@@ -114,6 +115,10 @@ pub(super) enum Failure {
     Records(#[from] RecordsError),
     #[error(transparent)]
     NoContainer(#[from] NoSession),
+    #[error("{0}")]
+    TooManyFiles(String),
+    #[error("this pool runs code in containers, which have no {operation}")]
+    NotOffered { operation: &'static str },
     #[error("the session's container does not take connections on the pool's target port ({0})")]
     ContainerUnreachable(std::io::ErrorKind),
     #[error("the session's container ended, or hung up, before it had answered")]
@@ -123,6 +128,19 @@ pub(super) enum Failure {
     /// The gateway lost the execution; the cause is logged where it happened.
     #[error("the execution was lost")]
     Lost,
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::File(error) => error.into(),
+            AgentError::TooMany { .. } => Self::TooManyFiles(error.to_string()),
+            AgentError::Broken(error) => {
+                tracing::debug!(%error, "a container's agent did not answer");
+                Self::ContainerBroke
+            }
+        }
+    }
 }
 
 /// How a failure looks to the caller.
@@ -151,6 +169,14 @@ impl Failure {
         move |error| match error {
             FileError::NotFound => Self::NoFile { name: name.to_owned() },
             error => Self::File(error),
+        }
+    }
+
+    /// The same of a file in a container.
+    pub(super) fn of_agent(name: &str) -> impl Fn(AgentError) -> Self {
+        move |error| match error {
+            AgentError::File(error) => Self::of_file(name)(error),
+            AgentError::TooMany { .. } | AgentError::Broken(_) => error.into(),
         }
     }
 
@@ -207,6 +233,8 @@ impl Failure {
             Self::History(error) => history(error),
             Self::Store(_) => INTERNAL,
             Self::NoContainer(error) => no_container(error),
+            Self::TooManyFiles(_) => Face::new(StatusCode::CONFLICT, "FileOperationConflict"),
+            Self::NotOffered { .. } => Face::new(StatusCode::BAD_REQUEST, "SessionRequestNotSupported"),
             Self::ContainerUnreachable(_) => Face::new(StatusCode::BAD_GATEWAY, "SessionContainerUnreachable"),
             Self::ContainerBroke => Face::new(StatusCode::BAD_GATEWAY, "SessionContainerFailed"),
             Self::NotReady(_) => {
@@ -326,9 +354,12 @@ fn file(error: &FileError) -> Face {
 fn execution(error: &ExecutionError) -> Face {
     match error {
         ExecutionError::Lease(error) => lease(error),
-        ExecutionError::TimeoutTooLong { .. } | ExecutionError::TimeoutTooShort | ExecutionError::NotMetered => {
-            VALIDATION
-        }
+        ExecutionError::NoContainer(error) => no_container(error),
+        ExecutionError::TimeoutTooLong { .. }
+        | ExecutionError::TimeoutTooShort
+        | ExecutionError::NotMetered
+        | ExecutionError::CpuNotLimited
+        | ExecutionError::ZeroByte => VALIDATION,
         ExecutionError::CodeTooLong { .. } => Face::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestBodyTooLarge"),
         ExecutionError::IdTaken => Face::new(StatusCode::CONFLICT, "OperationIdTaken"),
         ExecutionError::TooManyKept { .. } => {

@@ -11,6 +11,7 @@ use super::dialect::flat::ExecutionType;
 use super::dialect::{flat, old, request};
 use super::error::Failure;
 use super::events;
+use super::served::Served;
 use crate::execution::{Execution, ExecutionId, ExecutionRequest, Status};
 
 const OPERATION_ID: HeaderName = HeaderName::from_static("operation-id");
@@ -31,12 +32,12 @@ pub(super) enum Shape {
 /// `POST /code/execute`, `/executions` and `/execute`.
 ///
 /// When the caller goes away the connection drops this future, and with it the token's guard: the guest is interrupted.
-pub(super) async fn execute(call: Call<'_>, shape: Shape) -> Answer {
+pub(super) async fn execute<P: Served>(call: Call<'_, P>, shape: Shape) -> Answer {
     // Before anything is read of it.
     let permit = call.permit()?;
     // Code in JSON may be twice as long as the code: each line end and quote is escaped.
-    let limit = call.pool.specification().limits.code_bytes as u64 * 2 + SLACK_BYTES;
-    let asked = request::decode(&call.payload.bytes(limit).await?)?;
+    let limit = call.pool.code_bytes() as u64 * 2 + SLACK_BYTES;
+    let asked = request::decode(&call.payload.bytes(limit).await?, call.pool.expected())?;
     let identifier = call.query.identifier()?.or(asked.identifier).ok_or(Failure::IdentifierMissing)?;
     let id = operation_id(call.headers)?;
     let (timeout, limits) = (asked.timeout, asked.limits);
@@ -67,7 +68,7 @@ pub(super) async fn execute(call: Call<'_>, shape: Shape) -> Answer {
 }
 
 /// `GET /executions/{id}` and `/execute/{id}`.
-pub(super) fn read(call: &Call<'_>, id: &str) -> Answer {
+pub(super) fn read<P: Served>(call: &Call<'_, P>, id: &str) -> Answer {
     let identifier = call.identifier()?;
     // A text that is no id names no execution.
     let id = ExecutionId::new(id).map_err(|_| Failure::NoExecution)?;
@@ -99,7 +100,7 @@ fn finished(execution: &Execution, shape: Shape) -> Answer {
 }
 
 /// An asynchronous execution is answered in the flat shape on every path: the old one has no word for "running".
-fn accepted(call: &Call<'_>, execution: &Execution) -> Response<Body> {
+fn accepted<P: Served>(call: &Call<'_, P>, execution: &Execution) -> Response<Body> {
     let path = format!("/executions/{}", execution.id.as_str());
     let location = call.link(&path, &[("identifier", execution.identifier.as_str())]);
     let mut response = json(StatusCode::ACCEPTED, &flat::answer(execution, ExecutionType::Asynchronous));

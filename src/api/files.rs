@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 96 * 1024;
 /// lists a folder.
 pub(super) async fn list(call: Call<'_>) -> Answer {
     let identifier = call.identifier()?;
-    let (generation, folder) = (call.query.generation()?, folder(&call)?);
+    let (generation, folder) = (call.query.generation()?, folder(&call.query)?);
     let old = generation == Generation::Old;
     let recursive = call.query.recursive()? || old;
     let mut entries = match call.pool.files(&identifier).await? {
@@ -44,7 +44,7 @@ pub(super) async fn list(call: Call<'_>) -> Answer {
 /// `GET /files/{name}`.
 pub(super) async fn read(call: Call<'_>, name: &str) -> Answer {
     let (tree, path) = find(&call.pool, &call.query, name).await?;
-    let folder = folder(&call)?;
+    let folder = folder(&call.query)?;
     let entry = tree.metadata(path.as_str()).map_err(Failure::of_file(name))?;
     let generation = call.query.generation()?;
     Ok(match generation {
@@ -93,8 +93,8 @@ async fn find(pool: &SessionPool, query: &Query<'_>, name: &str) -> Result<(File
 }
 
 /// The folder that the query asks for, as a guest path.
-pub(super) fn folder(call: &Call<'_>) -> Result<Cow<'static, str>, Failure> {
-    let asked = call.query.path()?.unwrap_or_default();
+pub(super) fn folder(query: &Query<'_>) -> Result<Cow<'static, str>, Failure> {
+    let asked = query.path()?.unwrap_or_default();
     let trimmed = asked.trim_end_matches('/');
     if matches!(trimmed, "" | "." | DATA) {
         return Ok(Cow::Borrowed(DATA));
@@ -116,10 +116,11 @@ fn pieces(content: Content) -> impl Stream<Item = Result<Bytes, FileError>> + Se
     })
 }
 
-fn streamed(
+/// A body of a known length, as it comes.
+pub(super) fn streamed<E: std::error::Error + Send + Sync + 'static>(
     kind: &'static str,
     length: u64,
-    body: impl Stream<Item = Result<Bytes, FileError>> + Send + 'static,
+    body: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
 ) -> Response<Body> {
     let mut response = Response::new(Body::from_stream(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -39,6 +39,11 @@ pub(super) fn pool(
     name.and_then(|name| gateway.pool(&name)).ok_or(Failure::NoPool)
 }
 
+/// Whether the caller may do this in a pool that is there.
+pub(super) fn operation(caller: &Caller, pool: &PoolName, operation: &Operation) -> Result<(), Failure> {
+    if caller.may(permission(operation), Some(pool)) { Ok(()) } else { Err(Failure::Forbidden { pool: true }) }
+}
+
 /// Whether the caller may do in this pool of containers what it asks for.
 pub(super) fn containers(caller: &Caller, pool: &PoolName, at: &PoolPath<'_>) -> Result<(), Failure> {
     let names = at.names();

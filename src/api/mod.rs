@@ -6,10 +6,12 @@
 //! | `mod.rs` | what answers each of them: `dispatch` |
 //! | `gate.rs` | what each of them asks of its caller |
 //! | `account.rs`, `meter.rs` | whom a request counts for, and how many bytes |
-//! | `executions.rs`, `files.rs`, `upload.rs`, `sessions.rs`, `snapshots.rs`, `keys.rs`, `identity.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
+//! | `executions.rs`, `files.rs`, `upload.rs` (into `shelf.rs`), `sessions.rs`, `snapshots.rs`, `keys.rs`, `identity.rs`, `records.rs`, `status.rs` | the handlers, a file per resource |
 //! | `control/` | session pools as resources |
 //! | `audit.rs` | what each call leaves in the records |
 //! | `console.rs` | the page for people: static files |
+//! | `contained/` | pools of containers that run what callers send |
+//! | `served.rs` | what a pool is to the handlers, whatever it runs code with |
 //! | `forward/` | pools of containers: everything goes to the container |
 //! | `dialect/` | the wire generations of an execution |
 //! | `events.rs` | an execution as a stream of server-sent events |
@@ -24,6 +26,7 @@ mod account;
 mod audit;
 mod call;
 mod console;
+mod contained;
 pub mod contract;
 mod control;
 mod dialect;
@@ -43,7 +46,9 @@ mod query;
 mod records;
 mod route;
 pub mod serve;
+mod served;
 mod sessions;
+mod shelf;
 mod snapshots;
 mod status;
 mod stream;
@@ -154,6 +159,10 @@ async fn dispatch(
     let name = containers.as_ref().map(|(pool, _)| pool.name().clone());
     account.open(gateway, &caller, &route, name.as_ref())?;
     if let Some((pool, at)) = containers {
+        if let Some(interpreted) = gateway.interpreted(&pool) {
+            let asked = contained::Asked { gateway, caller, at: &at, parts, route };
+            return contained::answer(asked, pool, interpreted, payload).await;
+        }
         gate::containers(&caller, pool.name(), &at)?;
         let meter = account.meter(gateway, &caller);
         return forward::answer(forward::Asked { gateway, caller: &caller, at: &at, parts, meter }, pool, payload)

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::call::{Answer, Call, json, no_content, text, timestamp};
 use super::contract;
 use super::error::Failure;
+use super::served::Served;
 use crate::interpreter::Package;
 use crate::session::{Identifier, SessionState, SessionView};
 use crate::snapshot::store::SnapshotId;
@@ -53,20 +54,20 @@ impl<'a> Session<'a> {
 }
 
 /// `GET /session` and `POST /.management/getSession`.
-pub(super) fn read(call: &Call<'_>) -> Answer {
+pub(super) fn read<P: Served>(call: &Call<'_, P>) -> Answer {
     let view = call.pool.session(&call.identifier()?).ok_or(Failure::NoSession)?;
     Ok(json(StatusCode::OK, &Session::of(&view)))
 }
 
 /// `DELETE /session`: done is done, also when there was none.
-pub(super) async fn end(call: Call<'_>) -> Answer {
+pub(super) async fn end<P: Served>(call: Call<'_, P>) -> Answer {
     let identifier = call.identifier()?;
     call.pool.end_session(&identifier).await?;
     Ok(no_content())
 }
 
 /// `POST /.management/stopSession`.
-pub(super) async fn stop(call: Call<'_>) -> Answer {
+pub(super) async fn stop<P: Served>(call: Call<'_, P>) -> Answer {
     let identifier = call.identifier()?;
     if !call.pool.end_session(&identifier).await? {
         return Err(Failure::NoSession);
@@ -82,7 +83,7 @@ struct SessionList<'a> {
 }
 
 /// `GET /listSessions`.
-pub(super) fn list(call: &Call<'_>) -> Answer {
+pub(super) fn list<P: Served>(call: &Call<'_, P>) -> Answer {
     let (views, next_link) = page(call, "/listSessions")?;
     Ok(json(StatusCode::OK, &SessionList { sessions: views.iter().map(Session::of).collect(), next_link }))
 }
@@ -96,14 +97,14 @@ pub(super) struct ManagedSessionList<'a> {
 }
 
 /// `POST /.management/listSessions`.
-pub(super) fn manage_list(call: &Call<'_>) -> Answer {
+pub(super) fn manage_list<P: Served>(call: &Call<'_, P>) -> Answer {
     let (views, next_link) = page(call, "/.management/listSessions")?;
     let value: Vec<_> = views.iter().map(Session::of).collect();
     Ok(json(StatusCode::OK, &ManagedSessionList { count: value.len(), value, next_link }))
 }
 
 /// The page that `skip` asks for, and the link to the next one.
-fn page(call: &Call<'_>, path: &str) -> Result<(Vec<SessionView>, Option<String>), Failure> {
+fn page<P: Served>(call: &Call<'_, P>, path: &str) -> Result<(Vec<SessionView>, Option<String>), Failure> {
     let skip = call.query.skip()?;
     let page = call.pool.sessions(skip, PAGE);
     let shown = skip.saturating_add(page.sessions.len());

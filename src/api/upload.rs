@@ -1,7 +1,7 @@
-//! Uploads: multipart bodies, streamed into the session's tree.
+//! Uploads: multipart bodies, streamed into the session's files.
 //!
 //! Nothing is stored before the whole body has arrived and is well-formed: a half-sent upload leaves no file. No more
-//! than a few pieces of a file are in memory here; where the bytes wait is the tree's business.
+//! than a few pieces of a file are in memory here; where the bytes wait is the shelf's business.
 
 use std::fmt;
 
@@ -19,7 +19,8 @@ use super::error::Failure;
 use super::files::folder;
 use super::payload::Payload;
 use super::query::Generation;
-use crate::files::{ClientPath, FileEntry, Staged, Tree};
+use super::shelf::{Incoming, Shelf, Uploads};
+use crate::files::{ClientPath, FileEntry};
 
 /// Room in a body beside the files: boundaries, part headers, small parts that are not files.
 const SLACK_BYTES: u64 = 64 * 1024;
@@ -27,19 +28,16 @@ const SLACK_BYTES: u64 = 64 * 1024;
 /// The longest boundary (RFC 2046), with the dashes and the line end around it.
 const BOUNDARY_LINE_BYTES: usize = 2 + 70 + 2;
 
-/// Parts in one body: each holds a staged file.
-const PARTS: usize = 1000;
-
 /// `POST /files/upload`, answered in the old shape.
-pub(super) async fn old(call: Call<'_>) -> Answer {
-    let folder = folder(&call)?;
+pub(super) async fn old<P: Uploads>(call: Call<'_, P>) -> Answer {
+    let folder = folder(&call.query)?;
     let stored = store(call).await?;
     Ok(json(StatusCode::OK, &FileList::of(&stored, &folder, Generation::Old)))
 }
 
 /// `POST /files` and `/files:uploadFile`, answered with the file; with several, the first and a list of all.
-pub(super) async fn new(call: Call<'_>) -> Answer {
-    let folder = folder(&call)?;
+pub(super) async fn new<P: Uploads>(call: Call<'_, P>) -> Answer {
+    let folder = folder(&call.query)?;
     let stored = store(call).await?;
     let entry = |file| Entry::of(file, &folder, Generation::New);
     let first = entry(stored.first().expect("an upload without files was refused"));
@@ -55,52 +53,53 @@ struct Uploaded<'a> {
     value: Option<Vec<Entry<'a>>>,
 }
 
-/// Stages every file of the body, then stores them all.
-async fn store(call: Call<'_>) -> Result<Vec<FileEntry>, Failure> {
+/// Takes in every file of the body, then stores them all.
+async fn store<P: Uploads>(call: Call<'_, P>) -> Result<Vec<FileEntry>, Failure> {
     let identifier = call.identifier()?;
-    let limit = call.pool.specification().limits.upload_bytes;
+    let limit = call.pool.upload_bytes();
     if call.payload.announced().is_some_and(|length| length > limit.saturating_add(SLACK_BYTES)) {
         return Err(Failure::BodyTooLarge { limit });
     }
     let path = call.query.path()?;
     let (boundary, start) = boundary(call.headers.get(CONTENT_TYPE).map(|v| v.as_bytes()), call.payload).await?;
     let _claim = call.claim(&identifier)?;
-    let tree = call.pool.files_or_create(&identifier).await?;
+    let shelf = call.pool.shelf(&identifier).await?;
     let mut parts = parts(call.payload, boundary, start, limit);
     let mut staged = Vec::new();
     let mut left = limit;
     while let Some(mut part) = parts.next_field().await.map_err(refusal)? {
         if let Some(target) = target(&part, path.as_deref())? {
-            if staged.len() == PARTS {
-                return Err(Failure::Multipart(format!("more than {PARTS} files")));
+            if staged.len() == P::Shelf::MOST {
+                return Err(Failure::Multipart(format!("more than {} files", P::Shelf::MOST)));
             }
-            staged.push((stage(&tree, &mut part, &mut left, limit).await?, target));
+            staged.push(stage(&shelf, target, &mut part, &mut left, limit).await?);
         }
     }
     if staged.is_empty() {
         return Err(Failure::Multipart("no part is named 'file'".into()));
     }
-    let stored = commit(staged)?;
-    call.pool.keep_files(&identifier, &tree).await?;
+    let mut stored = Vec::with_capacity(staged.len());
+    for file in staged {
+        stored.push(file.commit().await?);
+    }
+    call.pool.keep(&identifier, &shelf).await?;
     Ok(stored)
 }
 
 /// Writes one part; `left` is what all parts together may still hold.
-async fn stage(tree: &Tree, part: &mut Field<'_>, left: &mut u64, limit: u64) -> Result<Staged, Failure> {
-    let mut staged = tree.begin_write();
+async fn stage<'a, S: Shelf>(
+    shelf: &'a S,
+    target: ClientPath,
+    part: &mut Field<'_>,
+    left: &mut u64,
+    limit: u64,
+) -> Result<Box<dyn Incoming + 'a>, Failure> {
+    let mut staged = shelf.begin(target).await?;
     while let Some(piece) = part.chunk().await.map_err(refusal)? {
         *left = left.checked_sub(piece.len() as u64).ok_or(Failure::BodyTooLarge { limit })?;
-        staged.write(&piece)?;
+        staged.write(&piece).await?;
     }
     Ok(staged)
-}
-
-fn commit(staged: Vec<(Staged, ClientPath)>) -> Result<Vec<FileEntry>, Failure> {
-    let mut stored = Vec::with_capacity(staged.len());
-    for (file, target) in staged {
-        stored.push(file.commit(target.as_str())?);
-    }
-    Ok(stored)
 }
 
 /// Where a part is to be stored; None for a part that is not named `file`.

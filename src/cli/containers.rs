@@ -8,6 +8,7 @@ use crate::config::Settings;
 use crate::gateway::Containers;
 use crate::pool::container::ContainerPool;
 use crate::records::Records;
+use crate::sandbox::container::image::builtin;
 use crate::sandbox::container::runtime::OciBackend;
 use crate::sandbox::container::{ContainerBackend, ContainerError};
 
@@ -21,7 +22,8 @@ pub(super) async fn open(settings: &Settings) -> Result<Option<Containers>, Stri
     }
     let told = |error: ContainerError| error.told();
     fs::create_dir_all(&settings.data_dir).map_err(|error| format!("{}: {error}", settings.data_dir.display()))?;
-    let own = settings.containers.clone().unwrap_or_default();
+    let mut own = settings.containers.clone().unwrap_or_default();
+    own.built_in = builtin::folder(&settings.cache_dir);
     let backend = OciBackend::open(&own, &settings.data_dir).await.map_err(told)?;
     let report = backend.report();
     tracing::info!(engine = report.engine, version = report.version, enforced = ?report.enforced, "containers can be run");

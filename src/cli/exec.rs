@@ -21,6 +21,9 @@ pub struct Exec {
     /// Read the code from a file; `-` is standard input.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// The code is a command, for a pool of shells; its exit code is this program's.
+    #[arg(long)]
+    shell: bool,
     #[command(flatten)]
     gateway: PoolAddress,
     /// The session; without one, a fresh session that ends with the command.
@@ -72,7 +75,8 @@ impl Exec {
     }
 
     fn call(&self, session: &str, code: &str) -> Result<Answer, Box<dyn std::error::Error>> {
-        let mut body = serde_json::json!({ "code": code });
+        let field = if self.shell { "shellCommand" } else { "code" };
+        let mut body = serde_json::json!({ field: code });
         if let Some(timeout) = self.timeout {
             body["timeoutInSeconds"] = timeout.into();
         }
@@ -88,7 +92,8 @@ fn route(name: &str, session: &str) -> String {
     format!("{name}?identifier={}&api-version={API_VERSION}", client::encode(session))
 }
 
-/// Output to stdout and stderr, the value of the last expression as an interactive interpreter shows it, and 1 for code that failed.
+/// Output to stdout and stderr, the value of the last expression as an interactive interpreter shows it, and 1 for code that failed; of a command its
+/// exit code.
 fn show(answer: &Answer) -> Done {
     let mut stdout = io::stdout().lock();
     stdout.write_all(answer.result.stdout.as_bytes())?;
@@ -100,5 +105,8 @@ fn show(answer: &Answer) -> Done {
     }
     stdout.flush()?;
     io::stderr().write_all(answer.result.stderr.as_bytes())?;
+    if let Ok(code) = answer.status.parse::<u8>() {
+        return Ok(code.into());
+    }
     Ok(if answer.status == "Succeeded" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -6,6 +6,7 @@ mod containers;
 mod exec;
 mod health;
 mod history;
+mod image;
 mod images;
 mod interpreter;
 mod key;
@@ -64,6 +65,9 @@ enum Verb {
     /// Build interpreters, or list them.
     #[command(subcommand)]
     Interpreter(interpreter::Interpreter),
+    /// Build images of containers.
+    #[command(subcommand)]
+    Image(image::Image),
 }
 
 impl Command {
@@ -82,6 +86,7 @@ impl Command {
             Verb::Audit(audit) => audit.run(),
             Verb::Usage(usage) => usage.run(),
             Verb::Interpreter(interpreter) => interpreter.run(),
+            Verb::Image(image) => image.run(),
         };
         done.unwrap_or_else(|error| {
             eprintln!("sandpool: {}", chain(error.as_ref()));

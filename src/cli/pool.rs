@@ -62,6 +62,9 @@ pub struct Create {
     /// A folder of interpreters/.
     #[arg(long, default_value = "python")]
     interpreter: String,
+    /// Makes it a pool of shells, in containers of --image or the gateway's own image.
+    #[arg(long)]
+    shell: bool,
     /// An edition of it; by default the one that has the most.
     #[arg(long)]
     edition: Option<String>,
@@ -149,7 +152,9 @@ impl Place {
 impl Create {
     fn run(self) -> Done {
         let mut body = self.settings.body(&Value::Null)?;
-        if self.settings.container.has_image() {
+        if self.shell {
+            body["properties"]["containerType"] = json!("Shell");
+        } else if self.settings.container.has_image() {
             body["properties"]["containerType"] = json!("CustomContainer");
         } else {
             // Others than these two have no type at the hosted service.

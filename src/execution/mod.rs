@@ -1,5 +1,6 @@
 //! One execution: its request, its outcome, and the one way it runs.
 
+pub mod contained;
 mod record;
 pub mod registry;
 pub mod run;
@@ -14,6 +15,7 @@ use crate::access::limits::Permit;
 use crate::egress::Calls;
 use crate::files::FileEntry;
 use crate::pool::LeaseError;
+use crate::pool::container::NoSession;
 use crate::sandbox::{Event, Exit, GuestError, Output, SandboxError, Usage};
 use crate::session::Identifier;
 
@@ -127,6 +129,17 @@ pub struct Outcome {
     pub files: Vec<FileEntry>,
     /// What the code asked of the outside.
     pub network: Calls,
+    /// Where it was a process of its own: how that ended.
+    pub process: Option<ProcessEnd>,
+}
+
+/// The end of a process that was an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessEnd {
+    /// As shells have it: 128 and the number of a signal that ended it, 124 after a timeout.
+    pub code: i32,
+    /// Clients of the pool expect it in the place of an execution's status.
+    pub is_status: bool,
 }
 
 impl Outcome {
@@ -168,6 +181,12 @@ pub enum ExecutionError {
     TimeoutTooShort,
     #[error("the code has {bytes} bytes; this pool takes at most {limit}")]
     CodeTooLong { bytes: usize, limit: usize },
+    #[error("this pool does not limit an execution's processor time; ask for less with timeoutInSeconds")]
+    CpuNotLimited,
+    #[error("a command cannot hold a zero byte")]
+    ZeroByte,
+    #[error(transparent)]
+    NoContainer(#[from] NoSession),
     #[error("this pool does not meter fuel")]
     NotMetered,
     #[error("{limit} asynchronous executions are under way or kept in this pool")]

@@ -6,7 +6,6 @@ use tracing::Span;
 
 use super::Outcome;
 use super::run::Admitted;
-use crate::pool::Pool;
 use crate::records::{Consumed, Line, PoolRecords, Stream};
 use crate::sandbox::{Exit, Output, output};
 use crate::session::Identifier;
@@ -21,7 +20,7 @@ pub(super) struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    pub(super) fn of(pool: &'a Pool, admitted: &Admitted) -> Self {
+    pub(super) fn of(records: &'a PoolRecords, admitted: &Admitted) -> Self {
         let used = Consumed {
             execution: admitted.id.as_str().to_owned(),
             caller: admitted.caller.clone(),
@@ -35,13 +34,18 @@ impl<'a> Story<'a> {
             output_bytes: 0,
             network_bytes: 0,
         };
-        let (records, identifier) = (pool.records(), admitted.identifier.clone());
+        let identifier = admitted.identifier.clone();
         Self { records, identifier, admitted_at: admitted.admitted_at, used }
+    }
+
+    /// Its turn has come.
+    pub(super) fn waited(&mut self) {
+        self.used.queued = self.admitted_at.elapsed();
     }
 
     /// It has its session and the sandbox of it.
     pub(super) fn allocated(&mut self, new: bool) {
-        self.used.queued = self.admitted_at.elapsed();
+        self.waited();
         self.records.allocated(new, self.used.queued);
     }
 

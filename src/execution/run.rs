@@ -21,11 +21,11 @@ pub struct Admitted {
     pub identifier: Identifier,
     pub output: Arc<Output>,
     pub created_at: OffsetDateTime,
-    permit: Option<Arc<Permit>>,
+    pub(super) permit: Option<Arc<Permit>>,
     pub(super) admitted_at: Instant,
     pub(super) caller: Option<Arc<str>>,
     pub(super) code: String,
-    limits: Limits,
+    pub(super) limits: Limits,
 }
 
 /// Checks a request against the pool's limits, before any work is done.
@@ -33,7 +33,15 @@ pub struct Admitted {
 /// # Errors
 /// The caller's mistakes of [`ExecutionError`].
 pub fn admit(pool: &Pool, request: ExecutionRequest) -> Result<Admitted, ExecutionError> {
-    let offered = &pool.specification().limits;
+    admit_within(&pool.specification().limits, pool.records().keeps_console(), request)
+}
+
+/// The same for whatever offers these limits.
+pub(super) fn admit_within(
+    offered: &PoolLimits,
+    keeps_console: bool,
+    request: ExecutionRequest,
+) -> Result<Admitted, ExecutionError> {
     let code = request.code.0;
     if code.len() > offered.code_bytes {
         return Err(ExecutionError::CodeTooLong { bytes: code.len(), limit: offered.code_bytes });
@@ -42,7 +50,7 @@ pub fn admit(pool: &Pool, request: ExecutionRequest) -> Result<Admitted, Executi
     let stream_chars =
         request.limits.stream_chars.map_or(usize::MAX, |chars| usize::try_from(chars).unwrap_or(usize::MAX));
     let output = Output::new(limits.output_bytes).with_stream_cap(stream_chars);
-    let output = if pool.records().keeps_console() { output.transcribed() } else { output };
+    let output = if keeps_console { output.transcribed() } else { output };
     Ok(Admitted {
         id: request.id.unwrap_or_else(ExecutionId::random),
         identifier: request.identifier,
@@ -91,13 +99,13 @@ pub async fn run(
     stop: CancellationToken,
     started: impl FnOnce(),
 ) -> Result<Execution, ExecutionError> {
-    let mut story = Story::of(pool, &admitted);
-    let Admitted { id, identifier, output, created_at, permit, code, limits, .. } = admitted;
-    let mut lease = match pool.lease(&identifier, &stop).instrument(debug_span!("lease")).await {
+    let mut story = Story::of(pool.records(), &admitted);
+    let mut lease = match pool.lease(&admitted.identifier, &stop).instrument(debug_span!("lease")).await {
         Ok(lease) => lease,
-        Err(LeaseError::Stopped) => return Ok(stopped(id, identifier, output, created_at)),
+        Err(LeaseError::Stopped) => return Ok(stopped(admitted)),
         Err(error) => return Err(error.into()),
     };
+    let Admitted { id, identifier, output, created_at, permit, code, limits, .. } = admitted;
     started();
     let (tree, created, stop) = (lease.tree(), lease.created(), lease.stop().clone());
     let (keeps, durable) = (pool.specification().snapshots_each(), pool.specification().durable);
@@ -163,11 +171,13 @@ fn outcome(
         session_kept: None,
         files,
         network,
+        process: None,
     }
 }
 
 /// What is told of an execution whose caller gave up before its turn came.
-fn stopped(id: ExecutionId, identifier: Identifier, output: Arc<Output>, created_at: OffsetDateTime) -> Execution {
+pub fn stopped(admitted: Admitted) -> Execution {
+    let Admitted { id, identifier, output, created_at, .. } = admitted;
     let report = Report {
         exit: crate::sandbox::Exit::Stopped,
         usage: Default::default(),

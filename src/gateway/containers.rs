@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Gateway;
+use crate::execution::registry::Registry;
 use crate::pool::PoolName;
-use crate::pool::container::{ContainerPool, ContainerPoolSpecification, Standing};
+use crate::pool::container::{ContainerPool, ContainerPoolSpecification, Interpreter, Standing};
 use crate::records::{Census, PoolRecords};
 use crate::sandbox::container::{AllowedImages, BackendReport, ContainerBackend};
 use crate::session::{Identifier, SessionPage, SessionView};
@@ -42,6 +43,8 @@ pub struct ContainerSessionPool {
     desired: Option<Generation>,
     /// As it was before changes, for the sessions that began then.
     older: Arc<[Arc<ContainerPool>]>,
+    /// Asynchronous executions, where the pool runs what callers send.
+    registry: Arc<Registry>,
     drain: Drain,
 }
 
@@ -100,7 +103,7 @@ impl Generation {
 
 impl ContainerSessionPool {
     pub(super) fn open(pool: Arc<ContainerPool>, drain: Drain) -> Self {
-        Self { active: Generation::new(pool), desired: None, older: Arc::default(), drain }
+        Self { active: Generation::new(pool), desired: None, older: Arc::default(), registry: Arc::default(), drain }
     }
 
     /// The pool after a change to the template of `young`.
@@ -164,6 +167,20 @@ impl ContainerSessionPool {
     /// What was asked for last.
     pub fn specification(&self) -> &ContainerPoolSpecification {
         self.desired.as_ref().unwrap_or(&self.active).pool.specification()
+    }
+
+    /// Of what new sessions get.
+    fn active_specification(&self) -> &ContainerPoolSpecification {
+        self.active.pool.specification()
+    }
+
+    /// How what callers send is run, in place of forwarding it.
+    pub fn interpreter(&self) -> Option<&Interpreter> {
+        self.active_specification().interpreter.as_ref()
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     pub fn rollout(&self) -> Rollout {

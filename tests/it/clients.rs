@@ -2,7 +2,9 @@
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
+use crate::support::containers::{installed, skip};
 use crate::support::gateway::Gateway;
+use crate::support::images::busybox;
 use crate::support::python::Python;
 
 const POOL: &str = "\n[[pool]]\nname = 'python'\nedition = 'base'\nready_session_instances = 1\n";
@@ -10,6 +12,25 @@ const POOL: &str = "\n[[pool]]\nname = 'python'\nedition = 'base'\nready_session
 #[test]
 fn langchain_runs_every_method() {
     Python::with("langchain").run("test_langchain.py", Gateway::shared());
+}
+
+/// Its tool for shells, in pools of shells.
+#[test]
+fn langchain_runs_every_method_in_a_shell() {
+    let Some(recipe) = installed("runc").then(|| busybox("")).flatten() else {
+        return skip("langchain's shell", "it takes runc and a static busybox");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let image = recipe.layout(&folder.path().join("layout"));
+    let pool = |name: &str, timeout: u32| {
+        format!(
+            "[[container_pool]]\nname = '{name}'\nimage = '{image}'\nresources = {{ memory_mebibytes = 64 }}\n\
+             interpreter = {{ language = 'shell', limits = {{ timeout_seconds = {timeout} }} }}\n\
+             termination_grace_seconds = 0\n"
+        )
+    };
+    let gateway = Gateway::configured(&format!("{}{}", pool("python", 60), pool("brief", 2)));
+    Python::with("langchain").run("test_bash.py", &gateway);
 }
 
 #[test]

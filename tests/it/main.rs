@@ -53,6 +53,7 @@ mod redaction;
 mod registry;
 mod science;
 mod sessions;
+mod shell_pools;
 mod snapshots;
 mod stored_states;
 mod structure;

@@ -21,7 +21,8 @@ struct Puller {
 impl Puller {
     fn new(limits: ImageLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { store: ImageStore::open(folder.path().join("images"), limits, Vec::new()).unwrap(), _folder: folder }
+        let (images, built_in) = (folder.path().join("images"), folder.path().join("built-in"));
+        Self { store: ImageStore::open(images, limits, Vec::new(), built_in).unwrap(), _folder: folder }
     }
 
     /// The digest of what was pulled, or why it was not.

@@ -4,17 +4,24 @@
 
 use serde_json::{Map, Value, json};
 
-use super::template::Reading;
+use super::template::{Reading, SHELL};
 use crate::egress::Mode;
 use crate::egress::connections::ConnectionPolicy;
 use crate::gateway::Containers;
 use crate::pool::PoolName;
-use crate::pool::container::ContainerPoolSpecification;
+use crate::pool::container::{ContainerPoolSpecification, Interpreter};
 use crate::sandbox::container::ImageReference;
 
 /// What stands under `properties.sandpool`, with the names of `[[container_pool]]`.
-const OWN: [&str; 6] =
-    ["read_only", "resources", "termination_grace_seconds", "allocation_timeout_seconds", "console_log", "egress"];
+const OWN: [&str; 7] = [
+    "read_only",
+    "resources",
+    "termination_grace_seconds",
+    "allocation_timeout_seconds",
+    "console_log",
+    "egress",
+    "interpreter",
+];
 const TEMPLATE: &str = "customContainerTemplate";
 
 impl Reading<'_> {
@@ -25,7 +32,8 @@ impl Reading<'_> {
         here: &Containers,
     ) -> Option<ContainerPoolSpecification> {
         let template = &kept[TEMPLATE];
-        if template.is_null() {
+        let shell = kept["containerType"] == SHELL;
+        if template.is_null() && !shell {
             self.wrong(TEMPLATE, "is missing: it says which image to run");
             return None;
         }
@@ -36,7 +44,13 @@ impl Reading<'_> {
         fields.insert("ready_session_instances".into(), kept["scaleConfiguration"]["readySessionInstances"].clone());
         fields.insert("lifecycle".into(), lifecycle(kept));
         fields.insert("secrets".into(), secrets(kept));
-        let [container, others @ ..] = self.containers(&template["containers"]) else { return None };
+        self.interpreter(&mut fields, shell);
+        let runs_code = fields.contains_key("interpreter");
+        let mut given = template["containers"].clone();
+        if shell {
+            of_shell(&mut given);
+        }
+        let [container, others @ ..] = self.containers(&given) else { return None };
         let (image, described) = self.container(0, container, fields.remove("resources"), here)?;
         fields.extend(described);
         let mut sidecars = Vec::new();
@@ -50,11 +64,14 @@ impl Reading<'_> {
             fields.insert("registry".into(), login);
         }
         self.only(&format!("{TEMPLATE}/ingress"), &template["ingress"], &["targetPort"]);
-        let Some(port) = template["ingress"]["targetPort"].as_u64() else {
-            self.wrong(&format!("{TEMPLATE}/ingress/targetPort"), "is missing: requests are forwarded there");
-            return None;
-        };
-        fields.insert("target_port".into(), json!(port));
+        match template["ingress"]["targetPort"].as_u64() {
+            Some(port) => drop(fields.insert("target_port".into(), json!(port))),
+            None if runs_code => {}
+            None => {
+                self.wrong(&format!("{TEMPLATE}/ingress/targetPort"), "is missing: requests are forwarded there");
+                return None;
+            }
+        }
         let enabled = kept["sessionNetworkConfiguration"]["status"] == "EgressEnabled";
         let egress = self.egress(fields.remove("egress"), enabled, here);
         fields.insert("egress".into(), json!(egress));
@@ -107,6 +124,25 @@ impl Reading<'_> {
         given.filter(|(name, value)| OWN.contains(&name.as_str()) && !value.is_null()).map(cloned).collect()
     }
 
+    /// How what callers send is run. A pool of shells runs commands, whatever else it says.
+    fn interpreter(&mut self, fields: &mut Map<String, Value>, shell: bool) {
+        let mut given = fields.remove("interpreter").unwrap_or_else(|| if shell { json!({}) } else { Value::Null });
+        if given.is_null() {
+            return;
+        }
+        if shell && let Some(own) = given.as_object_mut() {
+            if own.get("language").is_some_and(|language| language != "shell") {
+                let problem = "must be shell, or left out, where the containerType is Shell";
+                self.wrong("sandpool/interpreter/language", problem);
+            }
+            own.insert("language".into(), json!("shell"));
+        }
+        if let Err(error) = serde_json::from_value::<Interpreter>(given.clone()) {
+            return self.wrong("sandpool/interpreter", error.to_string());
+        }
+        fields.insert("interpreter".into(), given);
+    }
+
     /// The containers of a session; the first is the one that requests go to.
     fn containers<'v>(&mut self, containers: &'v Value) -> &'v [Value] {
         let containers = containers.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -150,6 +186,9 @@ impl Reading<'_> {
         match text.parse::<ImageReference>() {
             Ok(reference) => {
                 if let Err(problem) = here.allowed_images.check(&reference) {
+                    self.wrong(&at, problem);
+                }
+                if let Some(problem) = here.backend.lacks(&reference) {
                     self.wrong(&at, problem);
                 }
                 Some(reference)
@@ -301,6 +340,17 @@ fn secrets(kept: &Value) -> Value {
     Value::Object(all.filter_map(named).collect())
 }
 
+/// A pool of shells needs to say nothing of its container; its image is the built-in one.
+fn of_shell(containers: &mut Value) {
+    if containers.is_null() {
+        *containers = json!([{}]);
+    }
+    let first = containers.get_mut(0).and_then(Value::as_object_mut);
+    if let Some(first) = first.filter(|first| first.get("image").is_none_or(Value::is_null)) {
+        first.insert("image".into(), json!(ImageReference::shell().to_string()));
+    }
+}
+
 /// A quantity of Kubernetes', rounded down; `Mb` and the like too, which documentation of the hosted service has.
 fn mebibytes(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
@@ -329,12 +379,16 @@ fn place(setting: &str) -> &str {
         "resources.cpu" => "customContainerTemplate/containers/0/resources/cpu",
         "resources.memory_mebibytes" => "customContainerTemplate/containers/0/resources/memory",
         "env" => "customContainerTemplate/containers/0/env",
+        "image" => "customContainerTemplate/containers/0/image",
+        "command" => "customContainerTemplate/containers/0/command",
+        "args" => "customContainerTemplate/containers/0/args",
         "probes" => "customContainerTemplate/containers/0/probes",
         "registry" => "customContainerTemplate/registryCredentials/passwordSecretRef",
         "sidecar" => "customContainerTemplate/containers",
         "egress.policy" | "egress.allow" | "egress.limits.connections" | "egress.limits.idle_seconds" => {
             "sandpool/egress"
         }
+        setting if setting.starts_with("interpreter.") => "sandpool/interpreter",
         _ => "sandpool",
     }
 }
@@ -344,7 +398,7 @@ mod tests {
     use super::*;
     use crate::api::control::template::{self, tests::backend};
     use crate::pool::Template;
-    use crate::pool::container::Lifecycle;
+    use crate::pool::container::{Language, Lifecycle};
 
     fn read(properties: &Value) -> Result<ContainerPoolSpecification, Vec<String>> {
         let here = Containers { backend: backend(), allowed_images: Default::default() };
@@ -457,6 +511,32 @@ mod tests {
         assert_eq!((sidecar.name.as_str(), sidecar.image.to_string().as_str()), ("cache", "registry.example/cache:2"));
         assert_eq!((sidecar.resources.memory_mebibytes, sidecar.probes.len(), sidecar.env.len()), (64, 1, 1));
         assert_eq!((pool.resources.memory_mebibytes, pool.resources.pids), (512, 64), "the first one's are its own");
+    }
+
+    #[test]
+    fn a_shell_says_nothing_of_its_container() {
+        let pool = read(&json!({"containerType": "shell"})).unwrap();
+        assert_eq!(pool.image, ImageReference::shell());
+        assert_eq!(pool.interpreter.unwrap().language, Language::Shell);
+        let more = json!({"containerType": "Shell", "sandpool": {"interpreter": {"limits": {"timeout_seconds": 5}}},
+            "customContainerTemplate": {"containers": [{"image": "registry.example/shell:1", "resources": {"cpu": 2}}]}});
+        let pool = read(&more).unwrap();
+        assert_eq!((pool.image.to_string().as_str(), pool.resources.cpu), ("registry.example/shell:1", 2.0));
+        assert_eq!(pool.interpreter.unwrap().limits.timeout_seconds, 5);
+        let other = json!({"containerType": "Shell", "sandpool": {"interpreter": {"language": "code"}}});
+        assert_eq!(read(&other).unwrap_err(), ["/properties/sandpool/interpreter/language"]);
+        let port = json!({"containerType": "Shell", "customContainerTemplate": {"ingress": {"targetPort": 80}}});
+        assert_eq!(read(&port).unwrap_err(), ["/properties/customContainerTemplate/ingress/targetPort"]);
+    }
+
+    #[test]
+    fn any_image_may_run_programs() {
+        let interpreter = json!({"language": "code", "command": ["python3", "-"], "limits": {"code_bytes": 1000}});
+        let mut pool = json!({"containerType": "CustomContainer", "sandpool": {"interpreter": interpreter},
+            "customContainerTemplate": {"containers": [{"image": "registry.example/app:1"}]}});
+        assert_eq!(read(&pool).unwrap().interpreter.unwrap().command, ["python3", "-"]);
+        pool["sandpool"]["interpreter"]["command"] = json!([]);
+        assert_eq!(read(&pool).unwrap_err(), ["/properties/sandpool/interpreter"]);
     }
 
     #[test]

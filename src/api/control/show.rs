@@ -6,7 +6,7 @@ use super::CONFIGURED_GROUP;
 use crate::api::call::timestamp;
 use crate::api::query::encode;
 use crate::gateway::{PoolView, Rollout, TemplateStanding};
-use crate::pool::container::{ContainerPoolSpecification, ContainerResources, Lifecycle};
+use crate::pool::container::{ContainerPoolSpecification, ContainerResources, Language, Lifecycle};
 use crate::pool::{PoolSpecification, Template};
 use crate::sandbox::container::ImageReference;
 
@@ -104,7 +104,7 @@ fn declared_containers(pool: &ContainerPoolSpecification) -> Value {
     };
     let secrets: Vec<_> = pool.secrets.keys().map(|name| json!({ "name": name })).collect();
     json!({
-        "containerType": "CustomContainer",
+        "containerType": if is_shell(pool) { "Shell" } else { "CustomContainer" },
         "poolManagementType": "Dynamic",
         "scaleConfiguration": {
             "maxConcurrentSessions": pool.max_concurrent_sessions,
@@ -114,6 +114,7 @@ fn declared_containers(pool: &ContainerPoolSpecification) -> Value {
         "sessionNetworkConfiguration": { "status": if pool.egress.is_open() { "EgressEnabled" } else { "EgressDisabled" } },
         "secrets": secrets,
         "customContainerTemplate": { "containers": containers(pool), "ingress": ingress(pool) },
+        "sandpool": { "interpreter": pool.interpreter },
     })
 }
 
@@ -158,6 +159,14 @@ fn containers(pool: &ContainerPoolSpecification) -> Value {
     all.into()
 }
 
+fn is_shell(pool: &ContainerPoolSpecification) -> bool {
+    pool.interpreter.as_ref().is_some_and(|interpreter| interpreter.language == Language::Shell)
+}
+
+/// Nothing where nothing is forwarded.
 fn ingress(pool: &ContainerPoolSpecification) -> Value {
+    if pool.interpreter.is_some() {
+        return json!({});
+    }
     json!({ "targetPort": pool.target_port })
 }

@@ -35,8 +35,8 @@ pub(super) fn read(
     let mut reading = Reading { properties, problems: Vec::new() };
     let kept = reading.kept(before);
     let template = match (kept["containerType"].as_str(), containers) {
-        (Some(CUSTOM), Some(here)) => reading.container_pool(name, &kept, here).map(Template::Container),
-        (Some(CUSTOM), None) => {
+        (Some(CUSTOM | SHELL), Some(here)) => reading.container_pool(name, &kept, here).map(Template::Container),
+        (Some(CUSTOM | SHELL), None) => {
             reading.wrong("containerType", NO_CONTAINERS);
             None
         }
@@ -107,9 +107,6 @@ impl Reading<'_> {
         };
         if before.is_some_and(|before| before["containerType"] != known) {
             self.wrong("containerType", "cannot be changed; make another pool");
-        }
-        if known == "Shell" {
-            self.wrong("containerType", "cannot be served: this gateway has no image for shells in its containers");
         }
         known
     }
@@ -190,7 +187,7 @@ impl Reading<'_> {
         let kind = kept["containerType"].as_str().unwrap_or_default();
         fields.entry("interpreter").or_insert(json!(if kind == "NodeLTS" { "javascript" } else { "python" }));
         if !kept["customContainerTemplate"].is_null() {
-            self.wrong("customContainerTemplate", "goes with the containerType CustomContainer alone");
+            self.wrong("customContainerTemplate", "goes with the containerTypes CustomContainer and Shell alone");
         }
         if kept["sessionNetworkConfiguration"]["status"] == "EgressEnabled" {
             fields.entry("egress").or_insert(json!({ "policy": "enabled" }));
@@ -213,7 +210,8 @@ impl Reading<'_> {
 }
 
 const CUSTOM: &str = "CustomContainer";
-const TYPES: [&str; 4] = ["PythonLTS", "NodeLTS", "Shell", CUSTOM];
+pub(super) const SHELL: &str = "Shell";
+const TYPES: [&str; 4] = ["PythonLTS", "NodeLTS", SHELL, CUSTOM];
 const ON_EXIT: &str = "OnContainerExit";
 
 fn number(value: &Value) -> Option<u64> {
@@ -341,7 +339,7 @@ pub(super) mod tests {
         let scale = json!({"maxConcurrentSessions": 0, "readySessionInstances": 5000});
         let timed =
             json!({"lifecycleConfiguration": {"lifecycleType": "OnContainerExit", "maxAlivePeriodInSeconds": 60}});
-        let properties = json!({"containerType": "Shell", "poolManagementType": "Manual", "scaleConfiguration": scale,
+        let properties = json!({"containerType": "Ruby", "poolManagementType": "Manual", "scaleConfiguration": scale,
             "dynamicPoolConfiguration": timed, "mcpServerSettings": {"isMCPServerEnabled": true},
             "secrets": [{"name": "a"}], "sandpool": {"queue_length": 1, "name": "x"}});
         let told = pointers(properties).join(" ");

@@ -1,5 +1,7 @@
 //! The last event of a stream: how the execution ended. The output itself has gone out before.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::flat::{self, Error};
@@ -15,7 +17,7 @@ use crate::session::Identifier;
 pub(crate) struct Done<'a> {
     id: &'a str,
     identifier: &'a str,
-    status: &'static str,
+    status: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Error<'a>>,
     #[serde(flatten)]
@@ -50,12 +52,12 @@ pub(crate) fn done<'a>(
 ) -> Done<'a> {
     let (status, error, ended) = match ended {
         Ok(execution) => match outcome(execution) {
-            Some(outcome) => (flat::status(outcome.exit), flat::error(outcome), Some(Ended::of(outcome))),
-            None => ("Failed", None, None),
+            Some(outcome) => (flat::ended(outcome), flat::error(outcome), Some(Ended::of(outcome))),
+            None => ("Failed".into(), None, None),
         },
         Err(cause) => {
             let (code, message) = told(cause);
-            ("Failed", Some(Error { code, message }), None)
+            ("Failed".into(), Some(Error { code, message }), None)
         }
     };
     Done { id: id.as_str(), identifier: identifier.as_str(), status, error, ended }

@@ -1,5 +1,7 @@
 //! The answer of `POST /executions` and `GET /executions/{id}`, as in 2024-10-02-preview and later.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::value::ResultValue;
@@ -22,7 +24,7 @@ pub(crate) struct Answer<'a> {
     identifier: &'a str,
     session_id: &'a str,
     execution_type: ExecutionType,
-    status: &'static str,
+    status: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Streams>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,12 +79,12 @@ pub(super) struct Error<'a> {
 
 /// The execution as it stands: with the output so far while it runs.
 pub(crate) fn answer(execution: &Execution, kind: ExecutionType) -> Answer<'_> {
-    let standing = |status| Answer {
+    let standing = |status: &'static str| Answer {
         id: execution.id.as_str(),
         identifier: execution.identifier.as_str(),
         session_id: execution.identifier.as_str(),
         execution_type: kind,
-        status,
+        status: status.into(),
         result: None,
         raw_result: None,
         error: None,
@@ -96,7 +98,8 @@ pub(crate) fn answer(execution: &Execution, kind: ExecutionType) -> Answer<'_> {
             raw_result: Some(raw(execution, outcome)),
             error: error(outcome),
             additions: Some(Additions::of(outcome)),
-            ..standing(status(outcome.exit))
+            status: ended(outcome),
+            ..standing("")
         },
         Status::Lost(cause) => {
             let (code, message) = told(cause);
@@ -105,7 +108,15 @@ pub(crate) fn answer(execution: &Execution, kind: ExecutionType) -> Answer<'_> {
     }
 }
 
-pub(super) fn status(exit: Exit) -> &'static str {
+/// The word for how it ended; where clients expect it, the exit code.
+pub(super) fn ended(outcome: &Outcome) -> Cow<'static, str> {
+    match outcome.process {
+        Some(process) if process.is_status => process.code.to_string().into(),
+        _ => status(outcome.exit).into(),
+    }
+}
+
+fn status(exit: Exit) -> &'static str {
     match exit {
         Exit::Finished => "Succeeded",
         Exit::Stopped => "Canceled",
@@ -167,7 +178,10 @@ pub(super) fn error(outcome: &Outcome) -> Option<Error<'_>> {
     }
     let message = match (stderr::ending(outcome.exit), outcome.error()) {
         ([], Some(raised)) => format!("{}: {}", raised.name, raised.value),
-        ([], None) => "the code raised".to_owned(),
+        ([], None) => match outcome.process {
+            Some(process) => format!("the process ended with exit code {}", process.code),
+            None => "the code raised".to_owned(),
+        },
         (lines, _) => lines.join(". "),
     };
     Some(Error { code: exit_code(outcome.exit), message })
@@ -243,6 +257,18 @@ mod tests {
     fn a_stopped_execution_is_canceled() {
         assert_eq!(wire(Exit::Stopped, vec![])["status"], "Canceled");
         assert_eq!(wire(Exit::TimedOut, vec![])["error"]["code"], "ExecutionTimedOut");
+    }
+
+    #[test]
+    fn a_shell_has_its_exit_code_for_a_status() {
+        let process = |is_status| {
+            let mut ended = outcome(Exit::Raised, vec![out("x")]);
+            ended.process = Some(crate::execution::ProcessEnd { code: 3, is_status });
+            serde_json::to_value(answer(&execution(Status::Done(Arc::new(ended))), ExecutionType::Synchronous)).unwrap()
+        };
+        assert_eq!(process(true)["status"], "3");
+        assert_eq!(process(false)["status"], "Failed");
+        assert_eq!(process(false)["error"]["message"], "the process ended with exit code 3");
     }
 
     #[test]

@@ -132,6 +132,7 @@ pub(super) mod tests {
             session_kept: None,
             files: vec![],
             network: Calls::default(),
+            process: None,
         }
     }
 

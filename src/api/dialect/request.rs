@@ -12,6 +12,35 @@ use crate::api::error::Failure;
 use crate::execution::{Code, RequestedLimits};
 use crate::session::Identifier;
 
+/// What a pool runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// A program in `code`.
+    Code,
+    /// A command in `shellCommand`.
+    ShellCommand,
+}
+
+impl Expected {
+    /// The field that has it.
+    fn field(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::ShellCommand => "shellCommand",
+        }
+    }
+
+    /// What is wrong with a body whose fields do not have it; `other` says that they have the other.
+    fn missing(self, other: bool) -> Failure {
+        Failure::PropertiesMissing(match (self, other) {
+            (Self::Code, true) => "this pool runs programs, not shell commands: send the program in 'code'",
+            (Self::Code, false) => "'code' is missing: send the program to run in it",
+            (Self::ShellCommand, true) => "this pool runs shell commands: send the command in 'shellCommand'",
+            (Self::ShellCommand, false) => "'shellCommand' is missing: send the command to run in it",
+        })
+    }
+}
+
 /// What a body asks for.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -25,7 +54,7 @@ pub(crate) struct Asked {
 
 /// Decodes a body, wrapped in `properties` or flat. What is absent takes its default, as the service does; unknown
 /// fields are left alone, since clients send fields of later generations.
-pub(crate) fn decode(body: &[u8]) -> Result<Asked, Failure> {
+pub(crate) fn decode(body: &[u8], expected: Expected) -> Result<Asked, Failure> {
     let value = serde_json::from_slice(body).map_err(Failure::NotJson)?;
     let Value::Object(mut outer) = value else {
         return Err(Failure::PropertiesMissing("the body must be a JSON object with the code to run in 'code'"));
@@ -37,12 +66,8 @@ pub(crate) fn decode(body: &[u8]) -> Result<Asked, Failure> {
         }
         None => (Value::Object(outer), "", None),
     };
-    if inner.get("code").is_none() {
-        return Err(Failure::PropertiesMissing(if inner.get("shellCommand").is_some() {
-            "this pool runs Python, not shell commands: send the program in 'code'"
-        } else {
-            "'code' is missing: send the program to run in it"
-        }));
+    if inner.get(expected.field()).is_none() {
+        return Err(expected.missing(inner.get("code").or(inner.get("shellCommand")).is_some()));
     }
     contract::check_execution(&inner, prefix)?;
     let Value::Object(mut fields) = inner else { unreachable!("matched as an object above") };
@@ -54,7 +79,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Asked, Failure> {
         }
     };
     Ok(Asked {
-        code: code(&mut fields, prefix)?,
+        code: code(&mut fields, prefix, expected)?,
         timeout: whole(&fields, "timeoutInSeconds").map(Duration::from_secs),
         limits: limits(&fields),
         kind: kind(&fields),
@@ -62,16 +87,18 @@ pub(crate) fn decode(body: &[u8]) -> Result<Asked, Failure> {
     })
 }
 
-fn code(fields: &mut Map<String, Value>, prefix: &str) -> Result<Code, Failure> {
-    let Some(Value::String(text)) = fields.remove("code") else {
-        unreachable!("the contract says that code is a string")
+fn code(fields: &mut Map<String, Value>, prefix: &str, expected: Expected) -> Result<Code, Failure> {
+    let Some(Value::String(text)) = fields.remove(expected.field()) else {
+        unreachable!("the contract says that both are strings")
     };
     // Only for `InlineBase64`: guessing, as one of the service's images does, would run other code than was sent.
     if !is(fields.get("codeInputType"), "InlineBase64") {
         return Ok(Code(text));
     }
-    let broken =
-        || Failure::Contract { pointer: format!("{prefix}/code"), problem: "must be base64 of UTF-8 text".into() };
+    let broken = || Failure::Contract {
+        pointer: format!("{prefix}/{}", expected.field()),
+        problem: "must be base64 of UTF-8 text".into(),
+    };
     let dense: String = text.split_ascii_whitespace().collect();
     let bytes = STANDARD.decode(&dense).or_else(|_| STANDARD_NO_PAD.decode(&dense)).map_err(|_| broken())?;
     String::from_utf8(bytes).map(Code).map_err(|_| broken())
@@ -111,11 +138,11 @@ mod tests {
     use super::*;
 
     fn asked(body: &str) -> Asked {
-        decode(body.as_bytes()).unwrap_or_else(|failure| panic!("{body}: {failure}"))
+        decode(body.as_bytes(), Expected::Code).unwrap_or_else(|failure| panic!("{body}: {failure}"))
     }
 
     fn refused(body: &str) -> String {
-        match decode(body.as_bytes()).err().unwrap_or_else(|| panic!("{body} was taken")) {
+        match decode(body.as_bytes(), Expected::Code).err().unwrap_or_else(|| panic!("{body} was taken")) {
             Failure::PropertiesMissing(_) => "properties".into(),
             Failure::Contract { pointer, .. } => pointer,
             Failure::NotJson(_) => "not json".into(),
@@ -139,6 +166,18 @@ mod tests {
     fn code_alone_is_enough() {
         let asked = asked(r#"{"code":"print(1)","field of a later version":[1]}"#);
         assert_eq!((asked.code.0.as_str(), asked.timeout, asked.kind), ("print(1)", None, ExecutionType::Synchronous));
+    }
+
+    #[test]
+    fn a_shell_takes_commands_alone() {
+        let decoded = |body: &str| decode(body.as_bytes(), Expected::ShellCommand);
+        for body in
+            [r#"{"shellCommand":"ls"}"#, r#"{"properties":{"shellCommand":"bHM=","codeInputType":"InlineBase64"}}"#]
+        {
+            assert_eq!(decoded(body).unwrap().code.0, "ls");
+        }
+        assert!(matches!(decoded(r#"{"code":"ls"}"#), Err(Failure::PropertiesMissing(_))));
+        assert!(matches!(decoded(r#"{"shellCommand":1}"#), Err(Failure::Contract { .. })));
     }
 
     #[test]
@@ -202,11 +241,11 @@ mod tests {
     #[test]
     fn the_fixtures_are_taken_and_refused() {
         for (name, body) in fixtures("valid") {
-            decode(&body).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+            decode(&body, Expected::Code).unwrap_or_else(|failure| panic!("{name}: {failure}"));
         }
         // How long a timeout may be is the pool's to say.
         for (name, body) in fixtures("invalid").filter(|(name, _)| !name.ends_with("timeout-beyond-the-ceiling.json")) {
-            assert!(decode(&body).is_err(), "{name}");
+            assert!(decode(&body, Expected::Code).is_err(), "{name}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::gateway::ContainerSessionPool;
 use crate::sandbox::container::Stream;
 
 /// The answer to an operation of ours; None when the path is the container's.
-pub(super) fn answer(
+pub(in crate::api) fn answer(
     pool: &ContainerSessionPool,
     at: &PoolPath<'_>,
     parts: &Parts,

@@ -11,7 +11,7 @@
 
 mod body;
 mod head;
-mod manage;
+pub(super) mod manage;
 mod upgrade;
 
 use std::future::Future;
@@ -82,7 +82,7 @@ pub(super) async fn answer(asked: Asked<'_>, mut pool: ContainerSessionPool, pay
         };
         let hold = Hold { lease, _under_way: under_way, over: pool.over().clone() };
         // One connection a request: made in some ten microseconds, and nothing of one request is left for the next.
-        let connected = hold.lease.instance().container().connect(home.specification().target_port).await;
+        let connected = hold.lease.instance().container().connect(home.specification().port()).await;
         let error = match connected {
             Ok(stream) => return send(stream, hold, &asked, payload).await,
             Err(error) => error,

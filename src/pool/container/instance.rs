@@ -202,7 +202,7 @@ async fn have_started(
     beside: &[(String, Arc<dyn Container>)],
 ) -> Result<(), String> {
     let startup = specification.probe(ProbeKind::Startup);
-    let started = probe::started(container, startup, specification.target_port).await;
+    let started = probe::started(container, startup, specification.port()).await;
     started.map_err(|told| format!("its container did not start: {told}"))?;
     for ((name, other), sidecar) in beside.iter().zip(&specification.sidecars) {
         let startup = sidecar.probes.iter().find(|probe| probe.kind == ProbeKind::Startup);

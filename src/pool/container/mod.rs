@@ -7,6 +7,7 @@
 //!   instance.rs  a started container and those beside it, watched until they are gone
 //!   probe.rs     when it has started, and whether it lives
 //!   failure.rs   why it has not started
+//!   interpreter.rs  pools that run what callers send, instead of forwarding requests
 //!   record.rs    how it ended and what it wrote, for the records
 //! ```
 //! A lease is one request under way. A session whose container is gone is over; its identifier gets a fresh one. A pool whose
@@ -14,6 +15,7 @@
 
 mod failure;
 mod instance;
+mod interpreter;
 mod probe;
 mod record;
 mod session;
@@ -26,15 +28,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use instance::{Ended, Instance};
+pub use interpreter::{ExecutionLimits, Interpreter, Language};
 pub use probe::{HttpGet, Probe, ProbeKind, TcpSocket};
 pub use sidecar::Sidecar;
 pub use specification::{ContainerPoolSpecification, ContainerResources, Lifecycle, RegistryLogin, Secret, Variable};
 pub use supply::Standing;
 
+use tokio_util::sync::CancellationToken;
+
+use crate::pool::LeaseError;
 use crate::records::{Census, Ended as Why, Level, Made, PoolRecords, Records};
 use crate::sandbox::container::{BackendReport, ContainerBackend};
 use crate::session::{Identifier, SessionPage, SessionView};
 use session::Session;
+pub use session::Turn;
 use supply::Supply;
 
 /// Why there is no container for a request.
@@ -80,9 +87,32 @@ pub struct Lease {
     session: Arc<Session>,
     began: Instant,
     records: PoolRecords,
+    /// This request gave the session its container.
+    created: bool,
+    /// It is a request that is forwarded.
+    forwards: bool,
 }
 
 impl Lease {
+    /// Whether the session was made for it.
+    pub fn created(&self) -> bool {
+        self.created
+    }
+
+    /// Waits until no other execution runs in the session.
+    ///
+    /// # Errors
+    /// When `queue_length` wait already, or `stop` is cancelled.
+    pub async fn turn(&self, queue_length: usize, stop: &CancellationToken) -> Result<Turn, LeaseError> {
+        self.session.turn(queue_length, stop).await
+    }
+
+    /// Ends the session: its container is in a state that means nothing any more.
+    pub fn discard(&self) {
+        self.session.ended(Why::Broken, &self.records);
+        self.session.stop();
+    }
+
     /// Where the request goes.
     pub fn instance(&self) -> &Arc<Instance> {
         self.session.instance.get().expect("a lease is given out with its container")
@@ -92,7 +122,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.session.end();
-        if self.session.instance.initialized() {
+        if self.forwards && self.session.instance.initialized() {
             self.records.forwarded(self.began.elapsed());
         }
     }
@@ -158,9 +188,16 @@ impl ContainerPool {
     pub async fn lease(&self, identifier: &Identifier) -> Result<Lease, NoSession> {
         loop {
             let session = self.begin(identifier)?;
-            let lease = Lease { session, began: Instant::now(), records: self.records.clone() };
-            let instance = lease.session.instance.get_or_try_init(|| self.allocate(&lease.session)).await;
-            let instance = instance.inspect_err(|_| self.forget_empty(&lease.session))?;
+            let forwards = self.specification.interpreter.is_none();
+            let (began, records) = (Instant::now(), self.records.clone());
+            let mut lease = Lease { session, began, records, created: false, forwards };
+            let session = lease.session.clone();
+            let allocate = || {
+                lease.created = true;
+                self.allocate(&session)
+            };
+            let instance = session.instance.get_or_try_init(allocate).await;
+            let instance = instance.inspect_err(|_| self.forget_empty(&session))?;
             if lease.session.was_stopped() {
                 instance.stop();
                 return Err(NoSession::Stopped);

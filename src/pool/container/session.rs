@@ -1,14 +1,16 @@
 //! One session: its container, who uses it, and when it is over.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::instance::Instance;
 use super::specification::Lifecycle;
+use crate::pool::LeaseError;
 use crate::records::{Ended, Made, PoolRecords};
 use crate::session::{Identifier, SessionState, SessionView};
 
@@ -25,6 +27,15 @@ pub(super) struct Session {
     created: Instant,
     created_at: OffsetDateTime,
     uses: Mutex<Uses>,
+    /// One execution at a time.
+    turn: Arc<Semaphore>,
+    /// Executions that wait for their turn.
+    queued: AtomicUsize,
+}
+
+/// The right to run an execution in a session. The next one's turn comes when it is dropped.
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
 }
 
 struct Uses {
@@ -54,7 +65,24 @@ impl Session {
             created,
             created_at,
             uses: Mutex::new(uses),
+            turn: Arc::new(Semaphore::new(1)),
+            queued: AtomicUsize::new(0),
         })
+    }
+
+    /// See [`super::Lease::turn`].
+    pub(super) async fn turn(&self, queue_length: usize, stop: &CancellationToken) -> Result<Turn, LeaseError> {
+        if let Ok(permit) = self.turn.clone().try_acquire_owned() {
+            return Ok(Turn { _permit: permit });
+        }
+        let queued = Queued::begin(&self.queued);
+        if queued.others >= queue_length {
+            return Err(LeaseError::QueueFull { limit: queue_length, retry_after: Duration::from_secs(1) });
+        }
+        tokio::select! {
+            permit = self.turn.clone().acquire_owned() => Ok(Turn { _permit: permit.expect("it is never closed") }),
+            () = stop.cancelled() => Err(LeaseError::Stopped),
+        }
     }
 
     pub(super) fn begin(&self) {
@@ -181,6 +209,25 @@ impl Session {
 
     fn uses(&self) -> MutexGuard<'_, Uses> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An execution that waits for its turn.
+struct Queued<'a> {
+    count: &'a AtomicUsize,
+    /// Those that came before.
+    others: usize,
+}
+
+impl<'a> Queued<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        Self { count, others: count.fetch_add(1, Ordering::SeqCst) }
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -7,19 +7,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::interpreter::Interpreter;
 use super::probe::{Probe, ProbeKind};
 use super::sidecar::Sidecar;
 use crate::egress::connections::{ConnectionPolicy, WayOut};
 use crate::pool::specification::tags_problem;
 use crate::pool::{InvalidSpecification, PoolName};
-use crate::sandbox::container::{ContainerSpecification, Credentials, ImageReference, InstanceId, Resources};
+use crate::sandbox::container::{ContainerSpecification, Credentials, ImageReference, InstanceId, Resources, agent};
 
 /// One pool's settings, as they stand in the configuration file. Every figure has its unit in its name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerPoolSpecification {
     pub name: PoolName,
+    /// Pools with an interpreter may do without: theirs is the gateway's own image of a shell.
+    #[serde(default = "ImageReference::shell")]
     pub image: ImageReference,
+    /// The pool runs what callers send, as pools of interpreters do, instead of forwarding requests.
+    #[serde(default)]
+    pub interpreter: Option<Interpreter>,
     /// What the image's registry is shown. None: nothing.
     #[serde(default)]
     pub registry: Option<RegistryLogin>,
@@ -34,7 +40,8 @@ pub struct ContainerPoolSpecification {
     /// Values by name, for `secret_ref`. Whoever writes a specification down does not write these.
     #[serde(default, skip_serializing)]
     pub secrets: BTreeMap<String, Secret>,
-    /// Where the container listens: requests are forwarded there.
+    /// Where the container listens: requests are forwarded there. None, or 0, in pools with an interpreter.
+    #[serde(default)]
     pub target_port: u16,
     #[serde(default)]
     pub resources: ContainerResources,
@@ -201,7 +208,6 @@ impl ContainerPoolSpecification {
             Lifecycle::OnContainerExit { max_alive_seconds } => ("lifecycle.max_alive_seconds", max_alive_seconds),
         };
         let mut problems: Vec<_> = [
-            within("target_port", self.target_port.into(), 1, u16::MAX.into()),
             within("max_concurrent_sessions", max, 1, Self::MAX_SESSIONS as u64),
             within("ready_session_instances", self.ready_session_instances as u64, 0, max),
             within("termination_grace_seconds", self.termination_grace_seconds, 0, 3600),
@@ -211,6 +217,7 @@ impl ContainerPoolSpecification {
         .into_iter()
         .flatten()
         .collect();
+        problems.extend(self.kind_problems().into_iter().map(|(setting, problem)| tell(setting, problem)));
         problems.extend(self.resources.problems().into_iter().map(|(setting, problem)| tell(setting, problem)));
         problems.extend(self.env_problems(&self.env).into_iter().map(|problem| tell("env", problem)));
         if let Some(login) = &self.registry
@@ -278,6 +285,39 @@ impl ContainerPoolSpecification {
         problems
     }
 
+    /// What does not go with forwarding requests, or with running what callers send.
+    fn kind_problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        let mut tell = |setting, problem: &str| problems.push((setting, problem.to_owned()));
+        let Some(interpreter) = &self.interpreter else {
+            if self.target_port == 0 {
+                tell("target_port", "is 0; it must be from 1 to 65535");
+            }
+            if self.image == ImageReference::shell() {
+                tell("image", "is missing, or is that of shells, which is for pools with an interpreter");
+            }
+            return problems;
+        };
+        for (setting, given) in [
+            ("target_port", self.target_port != 0),
+            ("command", !self.command.is_empty()),
+            ("args", !self.args.is_empty()),
+            ("probes", !self.probes.is_empty()),
+            ("read_only", self.read_only),
+        ] {
+            if given {
+                tell(setting, "does not go with an interpreter, in whose containers the gateway's agent runs");
+            }
+        }
+        problems.extend(interpreter.problems());
+        problems
+    }
+
+    /// Where containers listen, once they have started.
+    pub fn port(&self) -> u16 {
+        if self.interpreter.is_some() { agent::PORT } else { self.target_port }
+    }
+
     pub fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
         self.probes.iter().find(|probe| probe.kind == kind)
     }
@@ -312,6 +352,7 @@ impl ContainerPoolSpecification {
             resources: self.resources.of_container(),
             read_only: self.read_only,
             way_out,
+            agent: self.interpreter.is_some(),
         }
     }
 
@@ -325,6 +366,7 @@ impl ContainerPoolSpecification {
             resources: sidecar.resources.of_container(),
             read_only: sidecar.read_only,
             way_out: None,
+            agent: false,
         }
     }
 
@@ -334,6 +376,11 @@ impl ContainerPoolSpecification {
             variable.value.clone().or_else(|| variable.secret_ref.as_ref().and_then(secret)).unwrap_or_default()
         };
         env.iter().map(|variable| (variable.name.clone(), value(variable))).collect()
+    }
+
+    /// Files that a session may write.
+    pub fn disk_bytes(&self) -> u64 {
+        self.resources.of_container().disk_bytes
     }
 
     pub(super) fn grace(&self) -> Duration {
@@ -366,6 +413,22 @@ mod tests {
     #[test]
     fn little_is_needed() {
         assert_eq!(problems("target_port = 80"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_shell_needs_even_less() {
+        let text = "name = 'shell'\ninterpreter = { language = 'shell' }";
+        let pool: ContainerPoolSpecification = toml::from_str(text).unwrap();
+        assert_eq!(pool.problems(), []);
+        assert_eq!(pool.image, ImageReference::shell());
+        assert!(pool.container(None).agent && pool.port() > 0);
+    }
+
+    #[test]
+    fn what_an_interpreter_leaves_no_room_for() {
+        let text = "interpreter = { language = 'code' }\ntarget_port = 80\ncommand = ['x']\nread_only = true";
+        assert_eq!(problems(text), ["target_port", "command", "read_only", "interpreter.command"]);
+        assert_eq!(problems(""), ["target_port"]);
     }
 
     #[test]

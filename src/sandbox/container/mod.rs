@@ -6,10 +6,12 @@
 //!
 //! | folder or file | holds |
 //! |---|---|
+//! | `agent/` | what is asked of the gateway's own agent in a container |
 //! | `specification.rs`, `report.rs`, `error.rs`, `console.rs` | the values that cross the seam |
 //! | `image/` | where images come from, and how they become a folder |
 //! | `runtime/` | the backend that drives an OCI runtime's command line (runc, crun); it needs no daemon |
 
+pub mod agent;
 mod console;
 mod error;
 pub mod image;
@@ -39,6 +41,12 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, ContainerError>>;
 pub trait ContainerBackend: Send + Sync {
     /// What the engine is, and what it enforces on this machine. It was found out when the backend was opened.
     fn report(&self) -> &BackendReport;
+
+    /// Why an image cannot be had that this gateway itself has to provide, and what to do about it. None: nothing speaks
+    /// against it yet.
+    fn lacks(&self, _reference: &ImageReference) -> Option<String> {
+        None
+    }
 
     /// Makes an image ready for containers: resolves the tag, fetches and checks what is missing, unpacks it. Done
     /// before, it costs a question to the registry, and nothing for a reference by digest.

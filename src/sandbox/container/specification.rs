@@ -43,6 +43,9 @@ pub struct ContainerSpecification {
     /// Where its connections go, every one of them. None: its network is a loopback of its own, and nothing else. A backend
     /// that cannot lead all of them there refuses the container.
     pub way_out: Option<Arc<WayOut>>,
+    /// Its first process is the gateway's own agent, in place of everything that the image or `command` would run; and there is
+    /// the folder `/mnt/data`, where the image's user may write. See `agent/`.
+    pub agent: bool,
 }
 
 /// Secrets stay out of logs.

@@ -100,13 +100,18 @@ class Pools(unittest.TestCase):
         self.pools.begin_delete(GROUP, made.name).result()
 
     def test_what_is_wrong_is_explained(self):
-        body = pool(scaleConfiguration={"maxConcurrentSessions": 0}, containerType="Shell")
+        body = pool(scaleConfiguration={"maxConcurrentSessions": 0}, containerType="CsharpLTS")
         with self.assertRaises(HttpResponseError) as caught:
             self.pools.begin_create_or_update(GROUP, name(), body).result()
         error = caught.exception
         self.assertEqual((error.status_code, error.error.code), (400, "InvalidSessionPoolProperties"))
         self.assertIn("maxConcurrentSessions", error.message)
-        self.assertIn("containers", error.message)
+        self.assertIn("containerType", error.message)
+
+    def test_a_shell_needs_a_gateway_that_runs_containers(self):
+        with self.assertRaises(HttpResponseError) as caught:
+            self.pools.begin_create_or_update(GROUP, name(), pool(containerType="Shell")).result()
+        self.assertIn("runs no containers", caught.exception.message)
 
     def test_pools_of_the_configuration_file_are_shown_and_not_changed(self):
         shown = self.pools.get("configuration", "python")

@@ -12,6 +12,8 @@ POOL = os.environ["SANDPOOL_POOL"]
 REFUSALS = [
     # What the pool allows.
     ("SessionRequestValidationFailed", "pool's ceiling"),
+    # What the pool runs.
+    ("SessionPropertiesMissing", "not shell commands"),
     # What a file system allows: a byte count, no `..`.
     ("InvalidFileName", ""),
     # The service answers so for a session that is not there, and not with 404.

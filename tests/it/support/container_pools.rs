@@ -60,10 +60,15 @@ impl PoolGateway {
         let text = format!(
             "name = 'app'\nimage = '{image}'\ntarget_port = 8080\nresources = {{ memory_mebibytes = 64 }}\n{settings}"
         );
-        let specification: ContainerPoolSpecification = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
+        Self::specified(backend, &text, access, &Records::off()).await
+    }
+
+    /// A pool as it stands in a configuration file.
+    pub async fn specified(backend: Backend, text: &str, access: Access, records: &Records) -> Self {
+        let specification: ContainerPoolSpecification = toml::from_str(text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(specification.problems(), []);
-        let pool = ContainerPool::open(specification, backend.backend.clone(), &Records::off());
-        let gateway = Gateway::new(Vec::new(), access, Records::off());
+        let pool = ContainerPool::open(specification, backend.backend.clone(), records);
+        let gateway = Gateway::new(Vec::new(), access, records.clone());
         gateway.add_container_pool(pool.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

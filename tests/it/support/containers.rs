@@ -50,10 +50,15 @@ impl Backend {
         if !installed(engine) {
             return None;
         }
-        let folder = tempfile::tempdir().unwrap();
         let settings = OciSettings { runtime: Some(engine.into()), ..OciSettings::default() };
+        Some(Self { engine, ..Self::with(settings).await })
+    }
+
+    /// A backend with settings of its own.
+    pub async fn with(settings: OciSettings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let backend = OciBackend::open(&settings, folder.path()).await.unwrap_or_else(|e| panic!("{}", e.told()));
-        Some(Self { backend: Arc::new(backend), engine, folder })
+        Self { backend: Arc::new(backend), engine: "runc", folder }
     }
 
     /// The tests' own image, which runs `app` with these arguments.
@@ -99,6 +104,7 @@ pub fn specification() -> ContainerSpecification {
         resources: Resources { cpus: 1.0, memory_bytes: 64 << 20, disk_bytes: 8 << 20, pids: 64 },
         read_only: false,
         way_out: None,
+        agent: false,
     }
 }
 

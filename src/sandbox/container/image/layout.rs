@@ -8,18 +8,19 @@ use oci_client::manifest::{OciDescriptor, OciImageIndex, OciImageManifest};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::ImageReference;
 use super::store::{ARCHITECTURE, Layer, Manifest, Problem};
+use super::{ImageReference, builtin};
 
 /// Manifests, indexes and configurations have some kilobytes.
 const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// What the image in a folder consists of.
-pub(super) fn manifest(reference: &ImageReference) -> Result<Manifest, Problem> {
+/// What the image in a folder consists of. `built_in` is where images of our own are.
+pub(super) fn manifest(reference: &ImageReference, built_in: &Path) -> Result<Manifest, Problem> {
     match reference {
         ImageReference::Layout { folder, tag } => oci_layout(folder, tag.as_deref()),
         ImageReference::DockerArchive { folder } => docker_archive(folder),
+        ImageReference::BuiltIn(name) => oci_layout(&builtin::built(built_in, name)?, None),
         ImageReference::Registry(_) => unreachable!("it is no folder"),
     }
 }

@@ -4,6 +4,7 @@
 
 mod allowed;
 mod archive;
+pub mod builtin;
 mod config;
 mod layout;
 mod reference;
@@ -13,7 +14,7 @@ mod unpack;
 
 pub use allowed::AllowedImages;
 pub use config::{ImageConfig, User};
-pub use reference::{Credentials, ImageReference, InvalidReference};
+pub use reference::{BUILT_IN, Credentials, ImageReference, InvalidReference};
 pub use store::{ImageLimits, ImageStore};
 pub use unpack::{UnpackError, Unpacker};
 

@@ -11,14 +11,24 @@ use serde::{Deserialize, Serialize};
 ///
 /// `registry.example/app:1.2`, `registry.example/app@sha256:…`, or with a word in front a folder that holds one:
 /// `oci:/srv/images/app` (an OCI image layout; `:TAG` after it chooses one of several), `docker-archive:/srv/images/app`
-/// (an unpacked `docker save`).
+/// (an unpacked `docker save`), `builtin:shell` (made by a recipe of this binary, see `builtin.rs`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ImageReference {
     Registry(Reference),
-    Layout { folder: PathBuf, tag: Option<String> },
-    DockerArchive { folder: PathBuf },
+    Layout {
+        folder: PathBuf,
+        tag: Option<String>,
+    },
+    DockerArchive {
+        folder: PathBuf,
+    },
+    /// The name is one of [`BUILT_IN`].
+    BuiltIn(String),
 }
+
+/// Images that this binary has recipes for.
+pub const BUILT_IN: [&str; 1] = ["shell"];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} names no image: {problem}")]
@@ -28,6 +38,11 @@ pub struct InvalidReference {
 }
 
 impl ImageReference {
+    /// The image of shells.
+    pub fn shell() -> Self {
+        Self::BuiltIn(BUILT_IN[0].into())
+    }
+
     /// Whether it is in a registry, and not a folder of this machine, which only the machine's operator may name.
     pub fn is_remote(&self) -> bool {
         matches!(self, Self::Registry(_))
@@ -37,7 +52,7 @@ impl ImageReference {
     pub fn registry(&self) -> Option<&str> {
         match self {
             Self::Registry(reference) => Some(reference.registry()),
-            Self::Layout { .. } | Self::DockerArchive { .. } => None,
+            Self::Layout { .. } | Self::DockerArchive { .. } | Self::BuiltIn(_) => None,
         }
     }
 }
@@ -61,6 +76,12 @@ impl FromStr for ImageReference {
         if let Some(path) = text.strip_prefix("docker-archive:") {
             return Ok(Self::DockerArchive { folder: folder(path)? });
         }
+        if let Some(name) = text.strip_prefix("builtin:") {
+            let known = BUILT_IN.into_iter().find(|known| *known == name);
+            return known
+                .map(|known| Self::BuiltIn(known.into()))
+                .ok_or_else(|| invalid(format!("there are: {}", BUILT_IN.join(", "))));
+        }
         text.parse().map(Self::Registry).map_err(|error: oci_client::ParseError| invalid(error.to_string()))
     }
 }
@@ -71,6 +92,7 @@ impl fmt::Display for ImageReference {
             Self::Registry(reference) => write!(f, "{reference}"),
             Self::Layout { folder, tag: None } => write!(f, "oci:{}", folder.display()),
             Self::Layout { folder, tag: Some(tag) } => write!(f, "oci:{}:{tag}", folder.display()),
+            Self::BuiltIn(name) => write!(f, "builtin:{name}"),
             Self::DockerArchive { folder } => write!(f, "docker-archive:{}", folder.display()),
         }
     }

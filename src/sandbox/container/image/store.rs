@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::unpack::{UnpackError, Unpacker};
-use super::{Credentials, Image, ImageConfig, ImageReference, layout, registry};
+use super::{Credentials, Image, ImageConfig, ImageReference, builtin, layout, registry};
 use crate::sandbox::container::ContainerError;
 
 /// What one image may hold.
@@ -78,6 +78,8 @@ pub struct ImageStore {
     limits: ImageLimits,
     /// Registries (`host:port`) that are spoken to without TLS.
     insecure: Vec<String>,
+    /// Where images of our own are.
+    built_in: PathBuf,
     /// One image is made at a time, so that none is made twice.
     making: Mutex<()>,
 }
@@ -87,7 +89,7 @@ impl ImageStore {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn open(folder: PathBuf, limits: ImageLimits, insecure: Vec<String>) -> io::Result<Self> {
+    pub fn open(folder: PathBuf, limits: ImageLimits, insecure: Vec<String>, built_in: PathBuf) -> io::Result<Self> {
         // Images hold programs that run as root when somebody runs them: nobody else of this machine gets to them.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         for entry in fs::read_dir(&folder)? {
@@ -96,7 +98,15 @@ impl ImageStore {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        Ok(Self { folder, limits, insecure, making: Mutex::default() })
+        Ok(Self { folder, limits, insecure, built_in, making: Mutex::default() })
+    }
+
+    /// Why an image of our own is not there.
+    pub fn lacks(&self, reference: &ImageReference) -> Option<String> {
+        match reference {
+            ImageReference::BuiltIn(name) => builtin::built(&self.built_in, name).err(),
+            _ => None,
+        }
     }
 
     /// Makes an image ready.
@@ -121,7 +131,7 @@ impl ImageStore {
                 }
                 pull.manifest().await.map_err(problem)?
             }
-            (None, local) => layout::manifest(local).map_err(problem)?,
+            (None, local) => layout::manifest(local, &self.built_in).map_err(problem)?,
         };
         if let Some(image) = self.find(&manifest.digest) {
             return Ok(image);

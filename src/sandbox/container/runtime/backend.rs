@@ -1,7 +1,7 @@
 //! The backend as a whole: found, probed, cleared of what an earlier gateway left, and then images in, containers out.
 
 use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -22,7 +22,7 @@ use super::{leftovers, rootfs};
 use crate::sandbox::container::image::{ImageLimits, ImageStore};
 use crate::sandbox::container::{
     AllowedImages, BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials,
-    Enforced, Image, ImageReference, Isolation,
+    Enforced, Image, ImageReference, Isolation, agent,
 };
 
 /// How containers are run.
@@ -41,6 +41,9 @@ pub struct OciSettings {
     /// Beginnings of the images that pools made through the API may run, such as `registry.example/team/` or
     /// `oci:/srv/images/`. None: everything in registries, and no folder of this machine.
     pub allowed_images: AllowedImages,
+    /// Where images of our own are once they are built. Nobody's to set: it is in the gateway's cache.
+    #[serde(skip)]
+    pub built_in: PathBuf,
 }
 
 impl Default for OciSettings {
@@ -51,6 +54,7 @@ impl Default for OciSettings {
             insecure_registries: Vec::new(),
             image: ImageLimits::default(),
             allowed_images: AllowedImages::default(),
+            built_in: PathBuf::new(),
         }
     }
 }
@@ -73,6 +77,8 @@ pub(super) struct Engine {
     /// `hosts`, `hostname`, `resolv.conf`, and `resolv-out.conf` for those with a way out.
     pub etc: PathBuf,
     pub ranges: Arc<UserRanges>,
+    /// The agent that containers get which want one.
+    pub agent: PathBuf,
     /// See `Rootfs::hidden`.
     pub hidden: Option<&'static str>,
     pub open_files: u64,
@@ -101,6 +107,7 @@ impl Drop for Engine {
         self.cgroups.remove_empty("sandpool");
         // The lock goes with the file; a folder that is not empty stays.
         let _ = fs::remove_dir_all(&self.etc);
+        let _ = fs::remove_file(&self.agent);
         let _ = fs::remove_dir(&self.containers);
         let _ = fs::remove_dir(&self.runtime.records);
         let _ = fs::remove_file(self.folder.join("lock"));
@@ -175,7 +182,8 @@ impl OciBackend {
             report.warnings.push(format!("containers cannot be given a way out: {problem}"));
         }
         let images = data_dir.join("images");
-        let images = ImageStore::open(images, settings.image, settings.insecure_registries.clone());
+        let images =
+            ImageStore::open(images, settings.image, settings.insecure_registries.clone(), settings.built_in.clone());
         let images = images.map_err(ContainerError::during("opening the store of images"))?;
         Ok(Self { engine: Arc::new(engine), images, report })
     }
@@ -222,6 +230,7 @@ fn layout(
 ) -> Result<Engine, ContainerError> {
     let folder = settings.run_dir.join(name);
     let [containers, records, etc] = ["containers", "records", "etc"].map(|part| folder.join(part));
+    let agent_file = folder.join("agent");
     let make = |path: &Path, mode| fs::DirBuilder::new().recursive(true).mode(mode).create(path);
     let write = || -> std::io::Result<File> {
         // Containers pass through these with their own numbers.
@@ -239,6 +248,7 @@ fn layout(
     let lock = write().map_err(ContainerError::during("making the folders of containers"))?;
     hold(&lock)
         .map_err(|_| ContainerError::Unsupported("another gateway runs containers with this data folder".into()))?;
+    put_agent(&agent_file).map_err(ContainerError::during("writing the agent of containers"))?;
     let cgroups = Cgroups::of_this_machine();
     // crun stops at a machine that has both kinds of control groups; without the second, which has no controllers, it
     // works.
@@ -252,12 +262,21 @@ fn layout(
         folder,
         containers,
         etc,
+        agent: agent_file,
         ranges: UserRanges::new(seed),
         hidden,
         open_files: most.min(OPEN_FILES),
         nft: find_nft(),
         _lock: lock,
     })
+}
+
+/// Writes the agent where containers get it from. One that was left there may still run.
+fn put_agent(path: &Path) -> std::io::Result<()> {
+    let making = path.with_extension("making");
+    fs::write(&making, agent::PROGRAM)?;
+    fs::set_permissions(&making, fs::Permissions::from_mode(0o755))?;
+    fs::rename(making, path)
 }
 
 /// Takes the lock. Of a gateway that was killed just now, a process that was about to become something else may hold it for
@@ -290,6 +309,10 @@ async fn probe_mounts(engine: &Engine) -> Result<(), ContainerError> {
 impl ContainerBackend for OciBackend {
     fn report(&self) -> &BackendReport {
         &self.report
+    }
+
+    fn lacks(&self, reference: &ImageReference) -> Option<String> {
+        self.images.lacks(reference)
     }
 
     fn prepare_image<'a>(

@@ -8,7 +8,7 @@ use super::cgroup::Cgroups;
 use super::seccomp;
 use super::user::RANGE;
 use crate::sandbox::container::image::{ImageConfig, User};
-use crate::sandbox::container::{ContainerError, ContainerSpecification};
+use crate::sandbox::container::{ContainerError, ContainerSpecification, agent};
 
 /// What the file is made of, beside the specification.
 pub(super) struct Parts<'a> {
@@ -25,6 +25,8 @@ pub(super) struct Parts<'a> {
     pub network: Option<String>,
     /// There is somebody to ask for names.
     pub resolves: bool,
+    /// The gateway's agent, on the machine.
+    pub agent: &'a Path,
 }
 
 /// Paths of `/proc` and `/sys` that tell about the machine or change it, as the engines mask them.
@@ -90,7 +92,7 @@ pub(super) fn document(
         },
         "root": {"path": parts.rootfs, "readonly": specification.read_only},
         "hostname": "session",
-        "mounts": mounts(specification, parts.etc, parts.resolves),
+        "mounts": mounts(specification, parts),
         "linux": {
             "namespaces": [
                 {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, network,
@@ -117,6 +119,9 @@ pub(super) fn document(
 /// As Kubernetes has it: a command replaces the image's entry point and its arguments, arguments alone replace the
 /// image's arguments.
 fn arguments(specification: &ContainerSpecification, image: &ImageConfig) -> Result<Vec<String>, ContainerError> {
+    if specification.agent {
+        return Ok(vec![agent::PATH.into()]);
+    }
     let arguments = match (specification.command.is_empty(), specification.args.is_empty()) {
         (false, _) => [specification.command.as_slice(), &specification.args].concat(),
         (true, false) => [image.entrypoint.as_slice(), &specification.args].concat(),
@@ -142,7 +147,7 @@ fn environment(specification: &ContainerSpecification, image: &ImageConfig) -> V
 }
 
 /// No `/sys`: nothing of it belongs to a session.
-fn mounts(specification: &ContainerSpecification, etc: &Path, resolves: bool) -> Value {
+fn mounts(specification: &ContainerSpecification, parts: &Parts<'_>) -> Value {
     let mut mounts = vec![
         json!({"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}),
         json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
@@ -159,10 +164,14 @@ fn mounts(specification: &ContainerSpecification, etc: &Path, resolves: bool) ->
         mounts.push(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
             "options": ["nosuid", "nodev", "mode=1777", size]}));
     }
-    let resolver = if resolves { "resolv-out.conf" } else { "resolv.conf" };
+    let resolver = if parts.resolves { "resolv-out.conf" } else { "resolv.conf" };
     for (name, source) in [("hosts", "hosts"), ("hostname", "hostname"), ("resolv.conf", resolver)] {
-        mounts.push(json!({"destination": format!("/etc/{name}"), "type": "bind", "source": etc.join(source),
+        mounts.push(json!({"destination": format!("/etc/{name}"), "type": "bind", "source": parts.etc.join(source),
             "options": ["bind", "ro", "nosuid", "noexec", "nodev"]}));
+    }
+    if specification.agent {
+        mounts.push(json!({"destination": agent::PATH, "type": "bind", "source": parts.agent,
+            "options": ["bind", "ro", "nosuid", "nodev"]}));
     }
     mounts.into()
 }
@@ -182,6 +191,7 @@ mod tests {
             resources: Resources { cpus: 0.5, memory_bytes: 1 << 30, disk_bytes: 1 << 28, pids: 64 },
             read_only: true,
             way_out: None,
+            agent: false,
         }
     }
 
@@ -208,6 +218,13 @@ mod tests {
     }
 
     #[test]
+    fn the_agent_takes_the_place_of_whatever_the_image_runs() {
+        let with_agent = ContainerSpecification { agent: true, ..specification(&["/c"], &["a"]) };
+        assert_eq!(arguments(&with_agent, &image()).unwrap(), [agent::PATH]);
+        assert_eq!(arguments(&with_agent, &ImageConfig::default()).unwrap(), [agent::PATH]);
+    }
+
+    #[test]
     fn the_pool_overrides_the_images_environment() {
         let all = environment(&specification(&[], &[]), &image());
         assert_eq!(all, ["B=image", "A=mine", PATH]);
@@ -225,6 +242,7 @@ mod tests {
             open_files: 1024,
             network: None,
             resolves: false,
+            agent: Path::new("/a"),
         };
         let document = document(&specification(&[], &[]), &image(), &parts).unwrap();
         assert_eq!(document["process"]["noNewPrivileges"], true);

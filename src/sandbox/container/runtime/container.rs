@@ -24,7 +24,7 @@ use super::rootfs::Rootfs;
 use super::user::UserRange;
 use super::{config, network};
 use crate::sandbox::container::{
-    Console, Container, ContainerError, ContainerSpecification, Exit, Image, InstanceId, Io, Stream,
+    Console, Container, ContainerError, ContainerSpecification, Exit, Image, InstanceId, Io, Stream, agent,
 };
 
 /// How long a killed process may take to be gone. The kernel needs milliseconds, and more while it is out of memory.
@@ -113,14 +113,15 @@ impl OciContainer {
             }
         };
         let range = engine.ranges.take().map_err(ContainerError::during("taking a range of user numbers"))?;
+        let user = image.config.resolve_user(&image.rootfs);
+        let user = user.map_err(|problem| ContainerError::Image { image: image.digest.clone(), problem })?;
         let rootfs = Rootfs {
             image: image.rootfs.clone(),
             folder: folder.to_owned(),
             disk_bytes: specification.resources.disk_bytes,
+            data: specification.agent.then_some((agent::DATA.trim_start_matches('/'), user)),
             hidden: engine.hidden,
         };
-        let user = image.config.resolve_user(&image.rootfs);
-        let user = user.map_err(|problem| ContainerError::Image { image: image.digest.clone(), problem })?;
         let path = rootfs.path();
         let parts = config::Parts {
             rootfs: &path,
@@ -132,6 +133,7 @@ impl OciContainer {
             open_files: engine.open_files,
             network: shared.as_ref().map(Shared::path),
             resolves: specification.way_out.is_some() || shared.as_ref().is_some_and(|shared| shared.resolves),
+            agent: &engine.agent,
         };
         let document = config::document(specification, &image.config, &parts)?;
         // It holds the session's environment, secrets included.

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::user::UserRange;
 use crate::sandbox::container::ContainerError;
+use crate::sandbox::container::image::User;
 
 /// What to mount.
 pub(super) struct Rootfs {
@@ -28,6 +30,8 @@ pub(super) struct Rootfs {
     pub folder: PathBuf,
     /// Most that the container's own layer takes. It lies in memory, so it counts as the container's memory too.
     pub disk_bytes: u64,
+    /// A folder to make in it, relative to the root, for a user and group of the container's.
+    pub data: Option<(&'static str, User)>,
     /// A control-group file system to hide from the runtime, which would stumble over it.
     pub hidden: Option<&'static str>,
 }
@@ -72,6 +76,9 @@ impl Rootfs {
         fs::create_dir(&upper)?;
         fs::create_dir(&work)?;
         dress_as(&upper, &self.image, range.first())?;
+        if let Some((path, user)) = &self.data {
+            make_folder(&upper, path, range.first(), *user)?;
+        }
         let options = format!("lowerdir={},upperdir={},workdir={}", shown(&lower)?, shown(&upper)?, shown(&work)?);
         let options = option(&options)?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
@@ -83,7 +90,7 @@ impl Rootfs {
 pub(super) async fn probe(folder: &Path, range: UserRange) -> Result<(), ContainerError> {
     let image = folder.join("image");
     fs::create_dir_all(&image).map_err(ContainerError::during("making a folder"))?;
-    let rootfs = Rootfs { image, folder: folder.to_owned(), disk_bytes: 1 << 20, hidden: None };
+    let rootfs = Rootfs { image, folder: folder.to_owned(), disk_bytes: 1 << 20, data: None, hidden: None };
     let (path, first) = (rootfs.path(), range.first());
     let looked = rootfs.mounted(range, move || {
         use std::os::unix::fs::MetadataExt;
@@ -132,6 +139,19 @@ fn dress_as(folder: &Path, image: &Path, first: u32) -> io::Result<()> {
     let folder = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::fs::fchown(&folder, Some(Uid::from_raw(first + like.st_uid)), Some(Gid::from_raw(first + like.st_gid)))?;
     Ok(rustix::fs::fchmod(&folder, Mode::from_raw_mode(like.st_mode & 0o7777))?)
+}
+
+/// Makes a folder in the container's own layer. Those above it are its root's, unless the image has them: then they are
+/// merged, and this layer's word about them counts.
+fn make_folder(layer: &Path, path: &str, first: u32, user: User) -> io::Result<()> {
+    let mut at = layer.to_owned();
+    for name in path.split('/') {
+        at.push(name);
+        fs::create_dir(&at)?;
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o755))?;
+        std::os::unix::fs::chown(&at, Some(first), Some(first))?;
+    }
+    std::os::unix::fs::chown(&at, Some(first + user.uid), Some(first + user.gid))
 }
 
 /// A path in an option string, where commas and colons would mean something.
