@@ -8,6 +8,7 @@ use crate::config::Settings;
 use crate::gateway::Containers;
 use crate::pool::container::ContainerPool;
 use crate::records::Records;
+use crate::sandbox::container::docker::DockerBackend;
 use crate::sandbox::container::runtime::OciBackend;
 use crate::sandbox::container::{ContainerBackend, ContainerError};
 
@@ -22,11 +23,14 @@ pub(super) async fn open(settings: &Settings) -> Result<Option<Containers>, Stri
     let told = |error: ContainerError| error.told();
     fs::create_dir_all(&settings.data_dir).map_err(|error| format!("{}: {error}", settings.data_dir.display()))?;
     let own = settings.containers.clone().unwrap_or_default();
-    let backend = OciBackend::open(&own, &settings.data_dir).await.map_err(told)?;
+    let backend: Arc<dyn ContainerBackend> = match &own.docker {
+        Some(docker) => Arc::new(DockerBackend::open(docker, own.image, &settings.data_dir).await.map_err(told)?),
+        None => Arc::new(OciBackend::open(&own, &settings.data_dir).await.map_err(told)?),
+    };
     let report = backend.report();
     tracing::info!(engine = report.engine, version = report.version, enforced = ?report.enforced, "containers can be run");
     report.warnings.iter().for_each(|warning| progress(warning));
-    Ok(Some(Containers { backend: Arc::new(backend), allowed_images: own.allowed_images }))
+    Ok(Some(Containers { backend, allowed_images: own.allowed_images }))
 }
 
 /// Opens the pools of the settings.

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod collector;
 pub mod container_pools;
 pub mod containers;
+pub mod engines;
 pub mod gateway;
 pub mod guests;
 pub mod http;

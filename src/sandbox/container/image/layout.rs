@@ -9,7 +9,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::ImageReference;
-use super::store::{ARCHITECTURE, Layer, Manifest, Problem};
+use super::export::ARCHITECTURE;
+use super::store::{Layer, Manifest, Problem};
 
 /// Manifests, indexes and configurations have some kilobytes.
 const MAX_DOCUMENT_BYTES: u64 = 4 << 20;

@@ -18,6 +18,7 @@ use super::command::Runtime;
 use super::container::OciContainer;
 use super::user::UserRanges;
 use super::{leftovers, rootfs};
+use crate::sandbox::container::docker::DockerSettings;
 use crate::sandbox::container::image::{ImageLimits, ImageStore};
 use crate::sandbox::container::{
     AllowedImages, BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials,
@@ -40,6 +41,8 @@ pub struct OciSettings {
     /// Beginnings of the images that pools made through the API may run, such as `registry.example/team/` or
     /// `oci:/srv/images/`. None: everything in registries, and no folder of this machine.
     pub allowed_images: AllowedImages,
+    /// Containers are run by this engine instead: then of the settings above only those of images count.
+    pub docker: Option<DockerSettings>,
 }
 
 impl Default for OciSettings {
@@ -50,6 +53,7 @@ impl Default for OciSettings {
             insecure_registries: Vec::new(),
             image: ImageLimits::default(),
             allowed_images: AllowedImages::default(),
+            docker: None,
         }
     }
 }
@@ -58,7 +62,7 @@ impl Default for OciSettings {
 const ENGINES: [&str; 2] = ["runc", "crun"];
 const PROGRAM_FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// The most files that a process in a container may have open, where the gateway itself may have so many.
-const OPEN_FILES: u64 = 65_536;
+pub(in crate::sandbox::container) const OPEN_FILES: u64 = 65_536;
 
 /// What all containers of a backend share.
 pub(super) struct Engine {
@@ -242,7 +246,7 @@ fn layout(
 
 /// Takes the lock. Of a gateway that was killed just now, a process that was about to become something else may hold it for
 /// some moments more.
-fn hold(lock: &File) -> Result<(), rustix::io::Errno> {
+pub(in crate::sandbox::container) fn hold(lock: &File) -> Result<(), rustix::io::Errno> {
     let end = Instant::now() + Duration::from_secs(2);
     loop {
         match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
