@@ -24,6 +24,11 @@ pub(super) async fn open(settings: &Settings) -> Result<Option<Containers>, Stri
     fs::create_dir_all(&settings.data_dir).map_err(|error| format!("{}: {error}", settings.data_dir.display()))?;
     let own = settings.containers.clone().unwrap_or_default();
     let backend: Arc<dyn ContainerBackend> = match &own.docker {
+        Some(_) if own.runtime.is_some() || !own.insecure_registries.is_empty() => {
+            return Err("runtime and insecure_registries of [containers] say nothing to the engine of [containers.docker], which \
+                 has settings of its own; remove them"
+                .into());
+        }
         Some(docker) => Arc::new(DockerBackend::open(docker, own.image, &settings.data_dir).await.map_err(told)?),
         None => Arc::new(OciBackend::open(&own, &settings.data_dir).await.map_err(told)?),
     };

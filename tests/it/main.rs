@@ -20,6 +20,7 @@ mod conformance;
 mod console;
 mod container_access;
 mod container_crash;
+mod container_engines;
 mod container_pools;
 mod container_resources;
 mod containers;

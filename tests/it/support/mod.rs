@@ -13,4 +13,5 @@ pub mod keys;
 pub mod managed;
 pub mod python;
 pub mod registry;
+pub mod registry_tokens;
 pub mod server;

@@ -47,7 +47,7 @@ struct Parts {
     /// As the engine calls it.
     name: String,
     started: AtomicBool,
-    /// Its first process, from the start on. None: it ended before it could be found.
+    /// Its first process, from the start on, and then its end is watched for. None: it ended before it could be found.
     process: OnceLock<Option<Process>>,
     frozen: Mutex<bool>,
     /// The end; told once.
@@ -143,14 +143,11 @@ impl Parts {
         let started = client.start_container(&self.name, None::<StartContainerOptions>).await;
         started.map_err(during("starting a container"))?;
         self.started.store(true, Ordering::Release);
-        let process = self.find().await;
-        let lost = process.is_err();
-        let (process, problem) = process.map_or_else(|problem| (None, Some(problem)), |process| (process, None));
+        // One that cannot be found is not watched either; whoever has it takes it away.
+        let process = self.find().await?;
         let _ = self.process.set(process);
-        if !lost {
-            tokio::spawn(self.clone().watch());
-        }
-        problem.map_or(Ok(()), Err)
+        tokio::spawn(self.clone().watch());
+        Ok(())
     }
 
     async fn find(&self) -> Result<Option<Process>, ContainerError> {
@@ -168,10 +165,14 @@ impl Parts {
 
     /// Waits for the end, which the kernel tells at once, and asks the engine how it was.
     async fn watch(self: Arc<Self>) {
+        let mut out_of_memory = false;
         if let Some(process) = self.process() {
             process.ended().await;
+            out_of_memory = process.ran_out_of_memory();
         }
-        let exit = self.exit().await;
+        let mut exit = self.exit().await;
+        // Either may miss it: the control group may be gone, and Podman does not say it of every kernel.
+        exit.out_of_memory |= out_of_memory;
         self.ended.send_replace(Some(exit));
     }
 
@@ -230,8 +231,8 @@ impl Parts {
         let _ = self.set_frozen(false).await;
         if self.started.load(Ordering::Acquire) {
             self.signal("SIGKILL").await;
-            // Told before the engine forgets how it was. Nobody watches one whose process was not found.
-            if self.process().is_some() {
+            // Told before the engine forgets how it was.
+            if self.process.get().is_some() {
                 let _ = tokio::time::timeout(DEATH, self.wait()).await;
             }
         }

@@ -52,7 +52,7 @@ pub(super) async fn prepare(
             let found = match here {
                 Some(found) => Some(found),
                 None => {
-                    pull(client, &repository, version, credentials).await.map_err(|error| failed(error, &problem))?;
+                    pull(client, &repository, version, credentials).await.map_err(|error| failed(error, problem))?;
                     inspect(client, &name).await?
                 }
             };
@@ -73,7 +73,7 @@ pub(super) async fn prepare(
             let found = match inspect(client, &name).await? {
                 Some(found) => Some(found),
                 None => {
-                    load(client, local, &name).await.map_err(|error| failed(error, &problem))?;
+                    load(client, local, &name).await.map_err(|error| failed(error, problem))?;
                     inspect(client, &name).await?
                 }
             };

@@ -11,10 +11,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags};
 use tokio::io::unix::AsyncFd;
 
+use crate::sandbox::container::runtime::Cgroups;
+
 /// Found by its number once, and held by descriptors from then on: a number may become another process's.
 pub(super) struct Process {
     /// Its network namespace.
     pub network: Arc<OwnedFd>,
+    /// Its control group of memory.
+    group: Option<String>,
     end: AsyncFd<OwnedFd>,
 }
 
@@ -48,7 +52,13 @@ impl Process {
         }
         // SAFETY: an owned descriptor stays open, and the same, as long as what owns it.
         let end = unsafe { AsyncFd::register(process) }?;
-        Ok(Some(Self { network: Arc::new(network.into()), end }))
+        Ok(Some(Self { network: Arc::new(network.into()), group: memory_group(&groups), end }))
+    }
+
+    /// Whether the kernel killed something of the container for want of memory, as long as its control group is there: Podman
+    /// keeps it for a while after the end.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| Cgroups::of_this_machine().ran_out_of_memory(group))
     }
 
     /// Waits for its end.
@@ -56,6 +66,20 @@ impl Process {
         // The descriptor is readable from then on; nothing else can be wrong with it.
         let _ = self.end.readable().await;
     }
+}
+
+/// From `/proc/PID/cgroup`: the line of the memory controller, or of the one hierarchy of all.
+fn memory_group(groups: &str) -> Option<String> {
+    let find = |wanted: &str| {
+        groups.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers
+                .split(',')
+                .any(|controller| controller == wanted)
+                .then(|| path.trim_start_matches('/').to_owned())
+        })
+    };
+    find("memory").or_else(|| find(""))
 }
 
 fn has_ended(process: &OwnedFd) -> io::Result<bool> {
@@ -66,6 +90,17 @@ fn has_ended(process: &OwnedFd) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_group_of_memory_is_found() {
+        let old = "5:memory:/docker/abc\n4:cpu,cpuacct:/other\n0::/docker/abc\n";
+        assert_eq!(memory_group(old).as_deref(), Some("docker/abc"));
+        assert_eq!(
+            memory_group("0::/machine.slice/libpod-abc.scope\n").as_deref(),
+            Some("machine.slice/libpod-abc.scope")
+        );
+        assert_eq!(memory_group("3:cpu:/x\n"), None);
+    }
 
     #[tokio::test]
     async fn strangers_are_not_entered() {
