@@ -67,9 +67,12 @@ struct Inspected {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct State {
+    running: bool,
     /// 0: it does not run.
     #[serde(default)]
     pid: i64,
+    #[serde(default)]
+    exit_code: i64,
     #[serde(default, rename = "OOMKilled")]
     oom_killed: bool,
 }
@@ -179,20 +182,18 @@ impl Parts {
     async fn exit(&self) -> Exit {
         let client = &self.engine.client;
         for _ in 0..ASKED {
-            let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
-            let said = Box::pin(client.wait_container(&self.name, Some(options))).next().await;
-            let code = match said {
-                Some(Ok(answer)) => answer.status_code,
-                Some(Err(Error::DockerContainerWaitError { code, .. })) => code,
-                // Somebody else removed it.
-                Some(Err(error)) if status(&error) == Some(404) => return Exit::default(),
-                Some(Err(_)) | None => {
-                    tokio::time::sleep(ASK_AGAIN).await;
-                    continue;
+            match self.state().await {
+                Ok(state) if !state.running => return end_of(state.exit_code, state.oom_killed),
+                // The engine hears of the end a little later than the kernel tells it. It is not only waited for: Podman
+                // then waits for its own cleaning up too.
+                Ok(_) => {
+                    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+                    let _ = Box::pin(client.wait_container(&self.name, Some(options))).next().await;
                 }
-            };
-            let out_of_memory = self.state().await.is_ok_and(|state| state.oom_killed);
-            return end_of(code, out_of_memory);
+                // Somebody else removed it.
+                Err(error) if status(&error) == Some(404) => return Exit::default(),
+                Err(_) => tokio::time::sleep(ASK_AGAIN).await,
+            }
         }
         Exit::default()
     }
