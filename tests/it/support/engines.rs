@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, Once};
 use std::time::Duration;
 
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
 
 use super::containers::{installed, skip};
@@ -117,8 +117,28 @@ impl Engine {
         }
     }
 
+    /// Removes what a test left that failed: Podman's containers live on without it.
+    fn clear(&self) {
+        let client = self.client();
+        let clear = async move {
+            let options = ListContainersOptionsBuilder::default().all(true).build();
+            let client = client.negotiate_version().await.ok()?;
+            for left in client.list_containers(Some(options)).await.ok()? {
+                let force = RemoveContainerOptionsBuilder::default().force(true).build();
+                client.remove_container(&left.id?, Some(force)).await.ok()?;
+            }
+            Some(())
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // On a thread of its own: this one may be in a runtime, or ending.
+        let _ = std::thread::spawn(move || runtime.block_on(clear)).join();
+    }
+
     /// Ends it, and takes its folder away.
     pub fn end(&self) {
+        if self.socket.exists() {
+            self.clear();
+        }
         let mut child = self.child.lock().unwrap();
         // SAFETY: a plain system call on our own child, which nobody has waited for.
         unsafe { libc::kill(libc::pid_t::try_from(child.id()).unwrap(), libc::SIGTERM) };

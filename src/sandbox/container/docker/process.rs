@@ -29,7 +29,8 @@ impl Process {
     /// When that is no process of the container: then the engine runs elsewhere, and what has that number here is a stranger
     /// whose network is not to be entered.
     pub(super) fn find(pid: i64, container: &str) -> io::Result<Option<Self>> {
-        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw);
+        let Some(pid) = pid else { return Ok(None) };
         let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let opened = || -> io::Result<(OwnedFd, File, String)> {
             let process = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
