@@ -8,6 +8,7 @@ use crate::config::Settings;
 use crate::gateway::Containers;
 use crate::pool::container::ContainerPool;
 use crate::records::Records;
+use crate::sandbox::container::docker::DockerBackend;
 use crate::sandbox::container::image::builtin;
 use crate::sandbox::container::runtime::OciBackend;
 use crate::sandbox::container::{ContainerBackend, ContainerError};
@@ -24,7 +25,15 @@ pub(super) async fn open(settings: &Settings) -> Result<Option<Containers>, Stri
     fs::create_dir_all(&settings.data_dir).map_err(|error| format!("{}: {error}", settings.data_dir.display()))?;
     let mut own = settings.containers.clone().unwrap_or_default();
     own.built_in = builtin::folder(&settings.cache_dir);
-    let backend = OciBackend::open(&own, &settings.data_dir).await.map_err(told)?;
+    let backend: Arc<dyn ContainerBackend> = match &own.docker {
+        Some(_) if own.runtime.is_some() || !own.insecure_registries.is_empty() => {
+            return Err("runtime and insecure_registries of [containers] say nothing to the engine of [containers.docker], which \
+                 has settings of its own; remove them"
+                .into());
+        }
+        Some(docker) => Arc::new(DockerBackend::open(docker, own.image, &settings.data_dir).await.map_err(told)?),
+        None => Arc::new(OciBackend::open(&own, &settings.data_dir).await.map_err(told)?),
+    };
     let report = backend.report();
     tracing::info!(engine = report.engine, version = report.version, enforced = ?report.enforced, "containers can be run");
     report.warnings.iter().for_each(|warning| progress(warning));
@@ -32,7 +41,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Option<Containers>, Stri
     if let Some(pool) = open.filter(|_| !report.enforced.way_out) {
         return Err(format!("the pool {} has egress, and containers cannot be given a way out here", pool.name));
     }
-    Ok(Some(Containers { backend: Arc::new(backend), allowed_images: own.allowed_images }))
+    Ok(Some(Containers { backend, allowed_images: own.allowed_images }))
 }
 
 /// Opens the pools of the settings.

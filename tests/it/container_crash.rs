@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::containers::{Traces, installed};
+use crate::support::containers::{Traces, gateway_name, installed};
+use crate::support::engines;
 use crate::support::images::Recipe;
 
 /// The real binary, killed when it is dropped.
@@ -79,6 +80,36 @@ fn what_a_killed_gateway_left_is_ended_by_the_next() {
     unsafe { libc::kill(libc::pid_t::try_from(second.child.id()).unwrap(), libc::SIGTERM) };
     assert!(second.child.wait().unwrap().success());
     eventually("nothing is left", || Traces::of(&folder.path().join("data")).are_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_gateway_left_in_docker_is_ended_by_the_next() {
+    let Some(engine) = engines::engine("docker") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let image = Recipe::app(&["serve"]).layout(&folder.path().join("layout"));
+    let settings = format!(
+        "[containers.docker]\nsocket = '{}'\n[[container_pool]]\nname = 'app'\nimage = '{image}'\ntarget_port = 8080\n\
+         ready_session_instances = 1\nresources = {{ memory_mebibytes = 64 }}\ntermination_grace_seconds = 0\n\
+         read_only = true\n",
+        engine.socket.display()
+    );
+    fs::write(folder.path().join("sandpool.toml"), settings).unwrap();
+    let first = Killed::start(folder.path());
+    assert_eq!(first.hello("session"), "hello");
+    drop(first);
+    let name = gateway_name(&folder.path().join("data"));
+    assert!(engine.containers(Some(&name)).await > 0, "a killed gateway cannot take its containers along");
+    // It has none ready of its own as soon as it listens, and the identifier's was the first one's.
+    fs::write(
+        folder.path().join("sandpool.toml"),
+        format!("[containers.docker]\nsocket = '{}'\n", engine.socket.display()),
+    )
+    .unwrap();
+    let mut second = Killed::start(folder.path());
+    assert_eq!(engine.containers(Some(&name)).await, 0, "the containers of the first are there");
+    // SAFETY: a plain system call on our own child.
+    unsafe { libc::kill(libc::pid_t::try_from(second.child.id()).unwrap(), libc::SIGTERM) };
+    assert!(second.child.wait().unwrap().success());
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod console;
 mod container_access;
 mod container_crash;
 mod container_egress;
+mod container_engines;
 mod container_pools;
 mod container_resources;
 mod container_sidecars;

@@ -1,4 +1,5 @@
-//! Images from a real registry (Debian's `docker-registry`) on this machine, with Basic authentication.
+//! Images from a real registry (Debian's `docker-registry`) on this machine, with Basic authentication and with tokens, for
+//! the gateway itself and for the engines.
 
 use std::fs;
 
@@ -6,8 +7,11 @@ use sandpool::sandbox::container::image::{ImageLimits, ImageStore};
 use sandpool::sandbox::container::{ContainerError, Credentials};
 use tempfile::TempDir;
 
+use crate::support::containers::Backend;
+use crate::support::engines::{self, Engine};
 use crate::support::images::Recipe;
 use crate::support::registry::Registry;
+use crate::support::registry_tokens::PASSWORD;
 
 fn alice(password: &str) -> Credentials {
     Credentials::Password { username: "alice".into(), password: password.into() }
@@ -84,4 +88,62 @@ async fn what_a_registry_sends_is_checked_and_counted() {
     let puller = Puller::new(ImageLimits::default());
     let damaged = puller.pull(&image, &alice("s3cret")).await.unwrap_err();
     assert!(damaged.to_lowercase().contains("digest"), "{damaged}");
+}
+
+/// Who may what is asked of the registry's token service, and whatever is wrong there is told.
+async fn tokens_open_what_they_name(
+    registry: &Registry,
+    pull: impl AsyncFn(&str, Credentials) -> Result<String, String>,
+) {
+    let (open, closed) = (Recipe::app(&["serve"]), Recipe::app(&["sleep"]));
+    let open_digest = registry.push(&open, "public/app", "1");
+    let closed_digest = registry.push(&closed, "team/app", "1");
+    let user = |name: &str, password: &str| Credentials::Password { username: name.into(), password: password.into() };
+    let (public, team) = (format!("{}/public/app", registry.address), format!("{}/team/app", registry.address));
+    // What must fail comes first: an engine that has an image by its digest does not ask again.
+    for credentials in
+        [Credentials::Anonymous, user("alice", "wrong"), user("late", PASSWORD), user("narrow", PASSWORD)]
+    {
+        let told = pull(&format!("{team}:1"), credentials.clone()).await.expect_err("it is not for them");
+        assert!(!told.contains(PASSWORD) && !told.contains("wrong") && !told.is_empty(), "{credentials:?}: {told}");
+    }
+    assert_eq!(pull(&format!("{public}:1"), Credentials::Anonymous).await, Ok(open_digest));
+    assert_eq!(pull(&format!("{team}:1"), user("alice", PASSWORD)).await, Ok(closed_digest.clone()));
+    assert_eq!(pull(&format!("{team}@{closed_digest}"), user("alice", PASSWORD)).await, Ok(closed_digest));
+    assert!(pull(&format!("{team}:2"), user("alice", PASSWORD)).await.is_err(), "there is no such tag");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_got_for_whoever_may() {
+    let Some(registry) = Registry::start_with_tokens() else { return };
+    let puller = Puller::new(ImageLimits::default());
+    tokens_open_what_they_name(&registry, async |image, credentials| puller.pull(image, &credentials).await).await;
+}
+
+/// The same, by an engine.
+async fn pulled_by(backend: &Backend, registry: &Registry) {
+    let pull = async |image: &str, credentials: Credentials| {
+        let pulled = backend.backend.prepare_image(&image.parse().unwrap(), &credentials).await;
+        pulled.map(|image| image.digest.clone()).map_err(|error| match error {
+            ContainerError::Image { problem, .. } => problem,
+            other => panic!("{}", other.told()),
+        })
+    };
+    tokens_open_what_they_name(registry, pull).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_gets_tokens_for_whoever_may() {
+    let Some(registry) = Registry::start_with_tokens() else { return };
+    let Some(engine) = engines::engine("docker") else { return };
+    pulled_by(&Backend::of_engine("docker", engine, true).await, &registry).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn podman_gets_tokens_for_whoever_may() {
+    let Some(registry) = Registry::start_with_tokens() else { return };
+    // One of its own: it must be told that this registry has no TLS.
+    let Some(engine) = Engine::start("podman", Some(&registry.address)) else { return };
+    pulled_by(&Backend::of_engine("podman", &engine, true).await, &registry).await;
+    engine.end();
 }

@@ -97,6 +97,7 @@ fn libraries_stay_in_their_rooms() {
         ("wasmtime", "sandbox/wasm/"),
         ("axum", "api/"),
         ("oci_client", "sandbox/container/image/"),
+        ("bollard", "sandbox/container/docker/"),
         ("multer", "api/"),
         ("clap", "cli"),
         ("reqwest", "egress/"),

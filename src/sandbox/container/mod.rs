@@ -9,10 +9,12 @@
 //! | `agent/` | what is asked of the gateway's own agent in a container |
 //! | `specification.rs`, `report.rs`, `error.rs`, `console.rs` | the values that cross the seam |
 //! | `image/` | where images come from, and how they become a folder |
+//! | `docker/` | the backend that speaks the Docker Engine API: Docker, Podman |
 //! | `runtime/` | the backend that drives an OCI runtime's command line (runc, crun); it needs no daemon |
 
 pub mod agent;
 mod console;
+pub mod docker;
 mod error;
 pub mod image;
 mod report;
@@ -27,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use console::{Console, ConsoleLine, Listener, Stream};
 pub use error::ContainerError;
-pub use image::{AllowedImages, Credentials, Image, ImageReference, InvalidReference};
+pub use image::{AllowedImages, Credentials, Image, ImageFiles, ImageReference, InvalidReference};
 pub use report::{BackendReport, Enforced, Exit, Isolation};
 pub use specification::{ContainerSpecification, InstanceId, Resources};
 

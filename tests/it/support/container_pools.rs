@@ -1,7 +1,6 @@
 //! A gateway with one pool of containers, `app`, on a port of its own; and a client that looks closely.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +19,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::containers::{Backend, Traces};
+use super::containers::Backend;
 use super::http::eventually;
 use super::images::Recipe;
 
@@ -37,6 +36,13 @@ impl PoolGateway {
     /// With the tests' own image as `serve`, 8080, and further settings. None where the machine has no runc.
     pub async fn open(settings: &str) -> Option<Self> {
         Self::of(&Recipe::app(&["serve"]), settings).await
+    }
+
+    /// The same as [`PoolGateway::open`], with that engine.
+    pub async fn on(engine: &'static str, settings: &str) -> Option<Self> {
+        let backend = Backend::open(engine).await?;
+        let reference = Recipe::app(&["serve"]).layout(&backend.folder.path().join("layout"));
+        Some(Self::with(backend, &reference, settings).await)
     }
 
     pub async fn of(recipe: &Recipe, settings: &str) -> Option<Self> {
@@ -79,10 +85,10 @@ impl PoolGateway {
 
     /// Drains the gateway, and looks that nothing is left.
     pub async fn end(self) {
-        let folder: PathBuf = self.backend.folder.path().to_owned();
+        let leftovers = self.backend.leftovers();
         self.gateway.drain(std::time::Duration::from_secs(1)).await;
         drop((self.pool, self.gateway));
-        eventually("nothing left behind", async || Traces::of(&folder).are_none()).await;
+        eventually("nothing left behind", async || leftovers.are_none().await).await;
     }
 
     /// Sends a request to `/pools/app` and a path.

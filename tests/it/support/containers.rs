@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandpool::sandbox::container::docker::{DockerBackend, DockerSettings};
+use sandpool::sandbox::container::image::ImageLimits;
 use sandpool::sandbox::container::runtime::{OciBackend, OciSettings};
 use sandpool::sandbox::container::{
     Container, ContainerBackend, ContainerSpecification, Credentials, Image, InstanceId, Resources,
@@ -13,6 +15,7 @@ use sandpool::sandbox::container::{
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::engines::{self, Engine};
 use super::images::Recipe;
 
 /// A backend of its own, with its folders.
@@ -47,6 +50,9 @@ pub fn installed(engine: &str) -> bool {
 impl Backend {
     /// Opens `engine`, where the machine has it.
     pub async fn open(engine: &'static str) -> Option<Self> {
+        if matches!(engine, "docker" | "podman") {
+            return Some(Self::of_engine(engine, engines::engine(engine)?, true).await);
+        }
         if !installed(engine) {
             return None;
         }
@@ -59,6 +65,21 @@ impl Backend {
         let folder = tempfile::tempdir().unwrap();
         let backend = OciBackend::open(&settings, folder.path()).await.unwrap_or_else(|e| panic!("{}", e.told()));
         Self { backend: Arc::new(backend), engine: "runc", folder }
+    }
+
+    /// One that speaks to an engine.
+    pub async fn of_engine(name: &'static str, engine: &Engine, unlimited_disk: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = DockerSettings { socket: engine.socket.clone(), unlimited_disk };
+        let opened = DockerBackend::open(&settings, ImageLimits::default(), folder.path()).await;
+        let backend = opened.unwrap_or_else(|error| panic!("{name}: {}", error.told()));
+        Self { backend: Arc::new(backend), engine: name, folder }
+    }
+
+    /// To look for what it leaves, also when it is gone; its folder must still be there.
+    pub fn leftovers(&self) -> Leftovers {
+        let engine = matches!(self.engine, "docker" | "podman").then(|| engines::engine(self.engine)).flatten();
+        Leftovers { folder: self.folder.path().to_owned(), engine }
     }
 
     /// The tests' own image, which runs `app` with these arguments.
@@ -137,6 +158,29 @@ pub async fn ask_at(container: &dyn Container, port: u16, path: &str) -> (u16, S
     }
 }
 
+/// Where a backend would leave something.
+pub struct Leftovers {
+    folder: PathBuf,
+    engine: Option<&'static Engine>,
+}
+
+impl Leftovers {
+    pub async fn are_none(&self) -> bool {
+        match self.engine {
+            Some(engine) => engine.containers(Some(&gateway_name(&self.folder))).await == 0,
+            None => Traces::of(&self.folder).are_none(),
+        }
+    }
+}
+
+/// How a gateway with its files in `folder` calls itself where containers are.
+pub fn gateway_name(folder: &Path) -> String {
+    let key = sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(
+        folder.canonicalize().unwrap().as_os_str().as_encoded_bytes(),
+    ));
+    key[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What containers leave on a machine when they are not taken away.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Traces {
@@ -148,10 +192,7 @@ pub struct Traces {
 impl Traces {
     /// Those of the backend with its files in `folder`.
     pub fn of(folder: &Path) -> Self {
-        let key = sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(
-            folder.canonicalize().unwrap().as_os_str().as_encoded_bytes(),
-        ));
-        let name: String = key[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = gateway_name(folder);
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let mounts = mounts.lines().filter(|line| line.contains("/run/sandpool/")).map(str::to_owned).collect();
         let mut cgroups = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Debian's `docker-registry` on a port of its own, with Basic authentication.
+//! Debian's `docker-registry` on a port of its own: with Basic authentication, or with tokens of a service that runs here too.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::containers::skip;
 use super::images::Recipe;
+use super::registry_tokens::Tokens;
 
 /// `htpasswd -Bbn alice s3cret`.
 const USERS: &str = "alice:$2y$05$/V74W0ArA763Jz81WxbA1u8pwQA7qX25D2dnK6qk3C0a8upTje2Va\n";
@@ -21,11 +22,21 @@ pub struct Registry {
     child: Child,
     pub address: String,
     pub folder: TempDir,
+    tokens: Option<Tokens>,
 }
 
 impl Registry {
-    /// None where the machine has none.
+    /// With Basic authentication. None where the machine has none.
     pub fn start() -> Option<Self> {
+        Self::with(None)
+    }
+
+    /// With tokens; see [`Tokens`].
+    pub fn start_with_tokens() -> Option<Self> {
+        Self::with(Some(Tokens::start()))
+    }
+
+    fn with(tokens: Option<Tokens>) -> Option<Self> {
         let program = "/usr/bin/docker-registry";
         if !fs::exists(program).unwrap() {
             skip("docker-registry", "not installed (apt-get install docker-registry)");
@@ -35,19 +46,28 @@ impl Registry {
         // It cannot tell which port it took, so one that is free just now is given to it.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
-        fs::write(folder.path().join("users"), USERS).unwrap();
         let (users, root) = (folder.path().join("users"), folder.path().join("storage"));
+        let auth = match &tokens {
+            None => {
+                fs::write(&users, USERS).unwrap();
+                format!("htpasswd: {{ realm: test, path: {} }}", users.display())
+            }
+            Some(tokens) => {
+                fs::write(&users, &tokens.certificate).unwrap();
+                let (realm, bundle) = (&tokens.realm, users.display());
+                format!("token: {{ realm: '{realm}', service: tests, issuer: tests, rootcertbundle: {bundle} }}")
+            }
+        };
         let config = format!(
             "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\n\
-             http: {{ addr: '{address}' }}\nauth: {{ htpasswd: {{ realm: test, path: {} }} }}\n",
-            root.display(),
-            users.display()
+             http: {{ addr: '{address}' }}\nauth: {{ {auth} }}\n",
+            root.display()
         );
         fs::write(folder.path().join("config.yml"), config).unwrap();
         let mut command = Command::new(program);
         command.arg("serve").arg(folder.path().join("config.yml"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let registry = Self { child, address, folder };
+        let registry = Self { child, address, folder, tokens };
         for _ in 0..500 {
             if std::net::TcpStream::connect(&registry.address).is_ok() {
                 return Some(registry);
@@ -60,7 +80,10 @@ impl Registry {
     /// Pushes as a client does; gives the manifest's digest.
     pub fn push(&self, recipe: &Recipe, name: &str, tag: &str) -> String {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let login = format!("Basic {}", STANDARD.encode("alice:s3cret"));
+        let login = match &self.tokens {
+            None => format!("Basic {}", STANDARD.encode("alice:s3cret")),
+            Some(tokens) => format!("Bearer {}", tokens.signer.token(name, &["pull", "push"], 60)),
+        };
         let base = format!("http://{}/v2/{name}", self.address);
         let (mut blobs, manifest) = recipe.blobs();
         let document = blobs.remove(&manifest).unwrap();

@@ -10,7 +10,8 @@ use rustix::fs::FlockOperation;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::store::{ARCHITECTURE, Problem};
+use super::export::ARCHITECTURE;
+use super::store::Problem;
 
 const RECIPES: [(&str, &str); 1] = [("shell", include_str!("../../../../images/shell/build.sh"))];
 /// What is said of an image beside its files: changing it makes another image.

@@ -8,7 +8,8 @@ use oci_client::manifest::{OciDescriptor, OciImageIndex, OciImageManifest};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::store::{ARCHITECTURE, Layer, Manifest, Problem};
+use super::export::ARCHITECTURE;
+use super::store::{Layer, Manifest, Problem};
 use super::{ImageReference, builtin};
 
 /// Manifests, indexes and configurations have some kilobytes.

@@ -16,7 +16,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::Credentials;
-use super::store::{ARCHITECTURE, Layer, Manifest, Problem};
+use super::export::ARCHITECTURE;
+use super::store::{Layer, Manifest, Problem};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two pieces of an answer.

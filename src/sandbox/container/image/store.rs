@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
+use super::export::ARCHITECTURE;
 use super::unpack::{UnpackError, Unpacker};
-use super::{Credentials, Image, ImageConfig, ImageReference, builtin, layout, registry};
+use super::{Credentials, Image, ImageConfig, ImageFiles, ImageReference, builtin, layout, registry};
 use crate::sandbox::container::ContainerError;
 
 /// What one image may hold.
@@ -162,7 +163,11 @@ impl ImageStore {
     fn find(&self, digest: &str) -> Option<Arc<Image>> {
         let folder = self.folder.join(folder_name(digest)?);
         let kept: Kept = serde_json::from_slice(&fs::read(folder.join("image.json")).ok()?).ok()?;
-        Some(Arc::new(Image { digest: kept.digest, rootfs: folder.join("rootfs"), config: kept.config }))
+        Some(Arc::new(Image {
+            digest: kept.digest,
+            files: ImageFiles::Folder(folder.join("rootfs")),
+            config: kept.config,
+        }))
     }
 }
 
@@ -227,11 +232,8 @@ fn make(
         fs::rename(&made, &place)
     };
     keep().map_err(|error| format!("it cannot be kept: {error}"))?;
-    Ok(Arc::new(Image { digest: kept.digest, rootfs: place.join("rootfs"), config: kept.config }))
+    Ok(Arc::new(Image { digest: kept.digest, files: ImageFiles::Folder(place.join("rootfs")), config: kept.config }))
 }
-
-/// As images call this machine's processor.
-pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
 
 /// A layer as it was before it was compressed, hashed as it is read. Never more than `left` bytes: what is compressed
 /// well enough would fill any disk.

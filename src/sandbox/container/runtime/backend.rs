@@ -19,6 +19,7 @@ use super::container::OciContainer;
 use super::gate::{self, Gate};
 use super::user::UserRanges;
 use super::{leftovers, rootfs};
+use crate::sandbox::container::docker::DockerSettings;
 use crate::sandbox::container::image::{ImageLimits, ImageStore};
 use crate::sandbox::container::{
     AllowedImages, BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials,
@@ -44,6 +45,8 @@ pub struct OciSettings {
     /// Where images of our own are once they are built. Nobody's to set: it is in the gateway's cache.
     #[serde(skip)]
     pub built_in: PathBuf,
+    /// Containers are run by this engine instead: then of the settings above only those of images count.
+    pub docker: Option<DockerSettings>,
 }
 
 impl Default for OciSettings {
@@ -55,6 +58,7 @@ impl Default for OciSettings {
             image: ImageLimits::default(),
             allowed_images: AllowedImages::default(),
             built_in: PathBuf::new(),
+            docker: None,
         }
     }
 }
@@ -63,7 +67,7 @@ impl Default for OciSettings {
 const ENGINES: [&str; 2] = ["runc", "crun"];
 const PROGRAM_FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// The most files that a process in a container may have open, where the gateway itself may have so many.
-const OPEN_FILES: u64 = 65_536;
+pub(in crate::sandbox::container) const OPEN_FILES: u64 = 65_536;
 
 /// What all containers of a backend share.
 pub(super) struct Engine {
@@ -281,7 +285,7 @@ fn put_agent(path: &Path) -> std::io::Result<()> {
 
 /// Takes the lock. Of a gateway that was killed just now, a process that was about to become something else may hold it for
 /// some moments more.
-fn hold(lock: &File) -> Result<(), rustix::io::Errno> {
+pub(in crate::sandbox::container) fn hold(lock: &File) -> Result<(), rustix::io::Errno> {
     let end = Instant::now() + Duration::from_secs(2);
     loop {
         match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {

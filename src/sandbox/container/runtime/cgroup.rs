@@ -11,7 +11,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 
 /// The control groups of this machine.
 #[derive(Debug, Clone)]
-pub(super) enum Cgroups {
+pub(in crate::sandbox::container) enum Cgroups {
     /// One hierarchy a controller. `hybrid`: beside them an (almost empty) unified one.
     V1 {
         controllers: Vec<PathBuf>,
@@ -21,7 +21,7 @@ pub(super) enum Cgroups {
 }
 
 impl Cgroups {
-    pub(super) fn of_this_machine() -> Self {
+    pub(in crate::sandbox::container) fn of_this_machine() -> Self {
         let root = Path::new(ROOT);
         if root.join("cgroup.controllers").exists() {
             return Self::V2;
@@ -74,7 +74,7 @@ impl Cgroups {
     }
 
     /// Whether the kernel killed something in `group` for want of memory.
-    pub(super) fn ran_out_of_memory(&self, group: &str) -> bool {
+    pub(in crate::sandbox::container) fn ran_out_of_memory(&self, group: &str) -> bool {
         let file = match self {
             Self::V1 { .. } => self.folder("memory", group).join("memory.oom_control"),
             Self::V2 => self.folder("", group).join("memory.events"),

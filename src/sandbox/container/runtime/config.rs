@@ -30,7 +30,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// Paths of `/proc` and `/sys` that tell about the machine or change it, as the engines mask them.
-const MASKED: [&str; 11] = [
+pub(in crate::sandbox::container) const MASKED: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -43,7 +43,8 @@ const MASKED: [&str; 11] = [
     "/proc/timer_stats",
     "/sys/firmware",
 ];
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(in crate::sandbox::container) const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Time slices of a processor are counted over a tenth of a second.
 const CPU_PERIOD_MICROSECONDS: u64 = 100_000;
@@ -118,7 +119,10 @@ pub(super) fn document(
 
 /// As Kubernetes has it: a command replaces the image's entry point and its arguments, arguments alone replace the
 /// image's arguments.
-fn arguments(specification: &ContainerSpecification, image: &ImageConfig) -> Result<Vec<String>, ContainerError> {
+pub(in crate::sandbox::container) fn arguments(
+    specification: &ContainerSpecification,
+    image: &ImageConfig,
+) -> Result<Vec<String>, ContainerError> {
     if specification.agent {
         return Ok(vec![agent::PATH.into()]);
     }
@@ -133,7 +137,10 @@ fn arguments(specification: &ContainerSpecification, image: &ImageConfig) -> Res
     Ok(arguments)
 }
 
-fn environment(specification: &ContainerSpecification, image: &ImageConfig) -> Vec<String> {
+pub(in crate::sandbox::container) fn environment(
+    specification: &ContainerSpecification,
+    image: &ImageConfig,
+) -> Vec<String> {
     let told = |entry: &str| {
         let name = entry.split('=').next().unwrap_or_default();
         specification.environment.contains_key(name)

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::rootfs::Rootfs;
 use super::user::UserRange;
 use super::{config, network};
 use crate::sandbox::container::{
-    Console, Container, ContainerError, ContainerSpecification, Exit, Image, InstanceId, Io, Stream, agent,
+    Console, Container, ContainerError, ContainerSpecification, Exit, Image, ImageFiles, InstanceId, Io, Stream, agent,
 };
 
 /// How long a killed process may take to be gone. The kernel needs milliseconds, and more while it is out of memory.
@@ -98,7 +98,7 @@ impl OciContainer {
         engine: &Arc<Engine>,
         specification: &ContainerSpecification,
         image: &Image,
-        folder: &std::path::Path,
+        folder: &Path,
         cgroup: &str,
         shared: Option<Shared>,
     ) -> Result<(Parts, io::PipeReader, io::PipeReader), ContainerError> {
@@ -113,10 +113,10 @@ impl OciContainer {
             }
         };
         let range = engine.ranges.take().map_err(ContainerError::during("taking a range of user numbers"))?;
-        let user = image.config.resolve_user(&image.rootfs);
+        let user = image.config.resolve_user(folder_of(image)?);
         let user = user.map_err(|problem| ContainerError::Image { image: image.digest.clone(), problem })?;
         let rootfs = Rootfs {
-            image: image.rootfs.clone(),
+            image: folder_of(image)?.to_owned(),
             folder: folder.to_owned(),
             disk_bytes: specification.resources.disk_bytes,
             data: specification.agent.then_some((agent::DATA.trim_start_matches('/'), user)),
@@ -306,6 +306,14 @@ impl Container for OciContainer {
             let destroyed = tokio::task::spawn_blocking(move || parts.destroy()).await;
             destroyed.map_err(ContainerError::during("taking a container away"))?
         })
+    }
+}
+
+/// The image's own folder.
+fn folder_of(image: &Image) -> Result<&Path, ContainerError> {
+    match &image.files {
+        ImageFiles::Folder(folder) => Ok(folder),
+        ImageFiles::Engine(_) => Err(ContainerError::Unsupported("the image is another engine's".into())),
     }
 }
 

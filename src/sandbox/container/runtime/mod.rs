@@ -30,4 +30,10 @@ mod seccomp;
 mod user;
 mod version;
 
+pub(super) use backend::{OPEN_FILES, hold};
 pub use backend::{OciBackend, OciSettings};
+pub(super) use cgroup::Cgroups;
+pub(super) use config::{MASKED, READ_ONLY, arguments, environment};
+pub(super) use network::connect;
+pub(super) use seccomp::profile;
+pub(super) use version::read as read_version;

@@ -13,7 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 /// Connects to `port` of the loopback in `namespace`.
-pub(super) async fn connect(namespace: Arc<OwnedFd>, port: u16) -> io::Result<TcpStream> {
+pub(in crate::sandbox::container) async fn connect(namespace: Arc<OwnedFd>, port: u16) -> io::Result<TcpStream> {
     let (answer, answered) = oneshot::channel();
     // A thread that ends with the socket made: it never has to come back from the namespace, and cannot take anything else
     // along. It costs about as much as the connection.

@@ -45,7 +45,7 @@ const ENOSYS: u32 = 38;
 const EPERM: u32 = 1;
 
 /// The profile, as a runtime's `config.json` has it.
-pub(super) fn profile() -> Value {
+pub(in crate::sandbox::container) fn profile() -> Value {
     let names: Vec<&str> = ALLOWED.split_whitespace().collect();
     let mut calls = vec![
         json!({"names": names, "action": "SCMP_ACT_ALLOW"}),

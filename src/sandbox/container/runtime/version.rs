@@ -5,7 +5,7 @@ type Version = (u32, u32, u32);
 
 /// A runtime's word about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(in crate::sandbox::container) struct Found {
     /// As it says it.
     pub text: String,
     pub seccomp: bool,
@@ -16,7 +16,7 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// In a sentence, when the runtime is too old to be safe.
-pub(super) fn read(engine: &str, printed: &str) -> Result<Found, String> {
+pub(in crate::sandbox::container) fn read(engine: &str, printed: &str) -> Result<Found, String> {
     let first = printed.lines().next().unwrap_or_default();
     let text = first.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     let text = text.ok_or_else(|| format!("{engine} --version says {first:?}, which names no version"))?;
