@@ -39,6 +39,7 @@ ALTER TABLE pool ADD COLUMN condemned INTEGER NOT NULL DEFAULT 0;
 
 /// What a pool's sessions are, and how many there are of them.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there is one of them for a pool")]
 pub enum Template {
     Interpreter(PoolSpecification),
     Container(ContainerPoolSpecification),

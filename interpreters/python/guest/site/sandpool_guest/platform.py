@@ -69,8 +69,7 @@ def _install_os():
         raise AttributeError(f"module 'os' has no attribute {name!r}{why}", name=name)
 
     os.__getattr__ = explain
-    # WASI has no second descriptor for a file: pytest, for one, does without where these are absent.
-    for name in (_PROCESS_NAMES | {"dup", "dup2"}) & vars(os).keys():
+    for name in _PROCESS_NAMES & vars(os).keys():
         delattr(os, name)
     os.system = os.popen = _refuse_process
     os.cpu_count = os.process_cpu_count = lambda: 1
