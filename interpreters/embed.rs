@@ -1,7 +1,7 @@
 //! Build script: puts the recipes of `interpreters/` and the agent of containers into the binary, so that one binary is all
 //! that a machine needs.
 
-#[path = "../agent/compile.rs"]
+#[path = "../src/sandbox/container/agent/program/compile.rs"]
 mod agent;
 
 use std::fmt::Write as _;

@@ -20,7 +20,7 @@
 //! comes to `egress/connections/`, if it comes anywhere.
 //!
 //! A pool of containers with an interpreter runs what callers send: `api/contained/` has the same handlers, `execution/contained.rs`
-//! the same story, and `sandbox/container/agent/` asks the gateway's agent in the container (`agent/` beside `src/`).
+//! the same story, and `sandbox/container/agent/` asks the gateway's agent in the container (its `program/`, which the build script compiles).
 //!
 //! A pool that is made through the API: `api/control/` checks its properties and translates them into a template, and `gateway/`
 //! keeps it (`pool/resource.rs`), opens it and puts it in the place of what was there, whose sessions go on.

@@ -36,6 +36,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Of programs of their own, which are no modules of this one.
+const PROGRAM: &str = "sandbox/container/agent/program/";
+
 fn all() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
@@ -44,7 +47,7 @@ fn all() -> Vec<(String, String)> {
         let name = path.strip_prefix(&root).expect("below src").to_string_lossy().into_owned();
         (name, fs::read_to_string(path).expect("text"))
     };
-    found.into_iter().map(read).collect()
+    found.into_iter().map(read).filter(|(name, _)| !name.starts_with(PROGRAM)).collect()
 }
 
 fn room(path: &str) -> &str {

@@ -44,7 +44,7 @@ pub struct ContainerSpecification {
     /// that cannot lead all of them there refuses the container.
     pub way_out: Option<Arc<WayOut>>,
     /// Its first process is the gateway's own agent, in place of everything that the image or `command` would run; and there is
-    /// the folder `/mnt/data`, where the image's user may write. See `agent/`.
+    /// the folder `/mnt/data`, where the image's user may write. See `super::agent`.
     pub agent: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The gateway's agent in a container, and what can be asked of it: to run a command, and for files below `/mnt/data`.
 //!
-//! The agent (`agent/` beside `src/`, a small static program that this binary holds) is the first process of containers that
+//! The agent (`program/`, a small static program that this binary holds) is the first process of containers that
 //! are asked for it. It listens on the container's loopback, where the code that it runs can reach it too, and may stand in for
 //! it; so everything that it says is a guest's word: lengths, names, figures are checked here, and waits end.
 //!
@@ -13,7 +13,7 @@
 mod command;
 mod connection;
 mod files;
-#[path = "../../../../agent/protocol.rs"]
+#[path = "program/protocol.rs"]
 mod protocol;
 
 use std::io;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::export::ARCHITECTURE;
 use super::store::Problem;
 
-const RECIPES: [(&str, &str); 1] = [("shell", include_str!("../../../../images/shell/build.sh"))];
+const RECIPES: [(&str, &str); 1] = [("shell", include_str!("recipes/shell.sh"))];
 /// What is said of an image beside its files: changing it makes another image.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

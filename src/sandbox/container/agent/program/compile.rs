@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, io};
 
-/// Compiles `agent/main.rs` for the machine that the gateway is built for, into the folder of built things.
+/// Compiles `main.rs` for the machine that the gateway is built for, into the folder of built things.
 pub fn compile(root: &Path) -> io::Result<()> {
-    let source = root.join("agent");
+    let source = root.join("src/sandbox/container/agent/program");
     println!("cargo::rerun-if-changed={}", source.display());
     let set = |name: &str| env::var_os(name).map(PathBuf::from).unwrap_or_else(|| panic!("cargo sets {name}"));
     let program = set("OUT_DIR").join("agent");

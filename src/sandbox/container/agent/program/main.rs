@@ -1,5 +1,5 @@
 //! The gateway's agent in a container: the first process of one, which runs commands and hands files in and out for the
-//! gateway. See `protocol.rs` for what is said, and `src/sandbox/container/agent/` for the other side.
+//! gateway. See `protocol.rs` for what is said, and the folder above for the other side.
 //!
 //! It guards nothing: whatever reaches it is in the container anyway, and may do there what the agent may. It needs the
 //! standard library alone and is linked statically, so that it runs in any image of Linux.
