@@ -86,7 +86,8 @@ async fn a_command_answers_its_exit_code_and_its_streams_apart() {
     assert_eq!((code.as_str(), out.as_str()), ("0", "/mnt/data\n0\nyes\nhéé 🦀\n"));
     assert_eq!((&answer["sessionCreated"], answer.get("error")), (&json!(false), None));
     // Each is a process of its own: files stay, variables do not.
-    run(&gateway, "x=1; echo kept > file; echo more >> /tmp/elsewhere").await;
+    // The clock of files has ticks of some milliseconds, and what changed in the tick of the start is told of.
+    run(&gateway, "x=1; echo kept > file; echo more >> /tmp/elsewhere; sleep 0.02").await;
     let (_, out, answer) = run(&gateway, "echo \"[$x]\"; cat file /tmp/elsewhere").await;
     assert_eq!(out, "[]\nkept\nmore\n");
     assert_eq!(answer["files"], json!([]), "it changed nothing");
