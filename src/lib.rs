@@ -32,7 +32,7 @@
 //! where `sandbox` may also see `files` (a guest's file calls work on the session's tree).
 //! `config` is seen by `main`, `cli` and `gateway`; `telemetry`, `shutdown`, `database`, `wire`, `keyfile`, `records` (which uses
 //! `database` and `keyfile`) and `otlp` (which exports what `telemetry` and `records` gather) are leaves that anyone may use.
-//! `wasmtime::` appears only under `sandbox/wasm/`, what runs containers only under `sandbox/container/`; `axum` and status
+//! `wasmtime::` appears only under `sandbox/wasm/`, what runs containers only under `sandbox/container/` (`bollard::` under its `docker/`); `axum` and status
 //! codes only under `api/`; `reqwest::`, the guests' way out, only under `egress/` (and where the keys of token issuers are
 //! fetched, in `access/token/`, and telemetry is sent away, in `otlp/`); `rusqlite::` only in `database`, which hands its types on;
 //! `prometheus::` only under `records/`, and in `otlp/metrics.rs`, which says the same in `opentelemetry_proto::`, used only there.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use sandpool::sandbox::container::{ContainerError, Stream};
+use sandpool::sandbox::container::{ContainerError, ContainerSpecification, Stream};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -302,6 +302,9 @@ async fn a_container_beside_another_shares_its_network_alone(backend: &Backend) 
     let beside = first.beside(&specification(), &backend.image(&["serve", "8081"]).await).await;
     if matches!(backend.backend.report().engine.as_str(), "docker" | "podman") {
         assert!(matches!(beside, Err(ContainerError::Unsupported(_))), "engines are not asked for sidecars");
+        let shell = ContainerSpecification { agent: true, ..specification() };
+        let refused = backend.backend.create(&shell, &backend.image(&["serve"]).await).await.err();
+        assert!(matches!(refused, Some(ContainerError::Unsupported(_))), "nor given the agent");
         return first.destroy().await.unwrap();
     }
     let beside = beside.unwrap_or_else(|error| panic!("{}", error.told()));

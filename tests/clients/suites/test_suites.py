@@ -75,6 +75,8 @@ class Suite:
     def check(self, patterns, record):
         files = self.prepare()
         chosen = [f for f in files if any(fnmatch.fnmatch(f.split("/", 1)[1], p) for p in patterns)]
+        if not chosen:
+            return [f"no file of {self.package} fits {patterns}: nothing was compared"]
         known = json.loads(self.record_file.read_text()) if self.record_file.exists() else {"files": {}}
         problems = []
         with concurrent.futures.ThreadPoolExecutor(JOBS) as jobs:
@@ -88,6 +90,8 @@ class Suite:
                 if record:
                     known["files"][path] = counts
                     self.write(known, files)
+                elif path not in known["files"]:
+                    print(f"{path} is not in the record", flush=True)
                 elif counts["passed"] < before:
                     problems.append(f"{path}: {counts['passed']} tests pass, and {before} did")
         end(self.parent)
