@@ -30,7 +30,8 @@ const LARGE_BYTES: usize = 64 << 20;
 async fn main() {
     let engine = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_else(|| "runc".into());
     let folder = tempfile::tempdir().unwrap();
-    let settings = OciSettings { runtime: Some(engine.clone().into()), ..OciSettings::default() };
+    let program = env!("CARGO_BIN_EXE_sandpool").into();
+    let settings = OciSettings { runtime: Some(engine.clone().into()), program, ..OciSettings::default() };
     let backend = match OciBackend::open(&settings, folder.path()).await {
         Ok(backend) => Arc::new(backend),
         Err(error) => return println!("not measured: {}", error.told()),

@@ -27,7 +27,7 @@ use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest,
 use crate::files::Tree;
 use crate::interpreter::Packages;
 use crate::otlp::Exporter;
-use crate::pool::container::ContainerPool;
+use crate::pool::container::Reopened;
 use crate::pool::{HistoryError, LeaseError, Pool, PoolName, PoolSpecification};
 use crate::pressure::Pressure;
 use crate::records::{Census, Counts, Exposition, PoolRecords, Records};
@@ -109,13 +109,14 @@ impl Gateway {
         Self::with(Pools::new(pools, Vec::new(), None, records.clone()), access, records)
     }
 
-    /// The same, and pools can be made: those that were are opened again. Blocks.
+    /// The same, and pools can be made: those that were are opened again, and what an earlier gateway left of containers that no pool
+    /// has is taken away. Blocks; not to be called where futures run.
     ///
     /// # Errors
     /// When the pools that were made cannot be read.
     pub fn with_control(
         pools: Vec<Arc<Pool>>,
-        containers: Vec<Arc<ContainerPool>>,
+        containers: Vec<Reopened>,
         access: Access,
         records: Records,
         control: Control,
@@ -243,6 +244,9 @@ async fn reap(gateway: std::sync::Weak<Inner>) {
         for session_pool in gateway.pools.all_containers() {
             session_pool.generations().for_each(|pool| pool.reap());
             session_pool.registry().reap(Instant::now());
+            for pool in session_pool.generations() {
+                pool.note().await;
+            }
         }
         gateway.pools.move_generations();
         let pools: Vec<_> =

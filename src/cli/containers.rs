@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::serve::progress;
 use crate::config::Settings;
 use crate::gateway::Containers;
-use crate::pool::container::ContainerPool;
+use crate::pool::container::Reopened;
 use crate::records::Records;
 use crate::sandbox::container::docker::DockerBackend;
 use crate::sandbox::container::image::builtin;
@@ -41,18 +41,16 @@ pub(super) async fn open(settings: &Settings) -> Result<Option<Containers>, Stri
     if let Some(pool) = open.filter(|_| !report.enforced.way_out) {
         return Err(format!("the pool {} has egress, and containers cannot be given a way out here", pool.name));
     }
-    Ok(Some(Containers { backend, allowed_images: own.allowed_images }))
+    Ok(Some(Containers::new(backend, own.allowed_images, own.outlive_gateway)))
 }
 
 /// Opens the pools of the settings.
-pub(super) fn pools(
-    settings: &Settings,
-    containers: Option<&Containers>,
-    records: &Records,
-) -> Vec<Arc<ContainerPool>> {
-    let open = |containers: &Containers| {
-        let open = |pool: &_| ContainerPool::open(Clone::clone(pool), containers.backend.clone(), records);
-        settings.container_pools.iter().map(open).collect()
-    };
-    containers.map(open).unwrap_or_default()
+pub(super) async fn pools(settings: &Settings, containers: Option<&Containers>, records: &Records) -> Vec<Reopened> {
+    let mut pools = Vec::new();
+    if let Some(containers) = containers {
+        for pool in &settings.container_pools {
+            pools.push(containers.reopen(pool.clone(), records).await);
+        }
+    }
+    pools
 }

@@ -16,6 +16,7 @@ mod pool;
 mod records;
 mod serve;
 mod session;
+mod shim;
 mod standing;
 mod table;
 mod template;
@@ -68,6 +69,9 @@ enum Verb {
     /// Build images of containers.
     #[command(subcommand)]
     Image(image::Image),
+    /// What the gateway starts beside each container; of no use to anybody else.
+    #[command(hide = true)]
+    Shim(shim::Shim),
 }
 
 impl Command {
@@ -87,6 +91,7 @@ impl Command {
             Verb::Usage(usage) => usage.run(),
             Verb::Interpreter(interpreter) => interpreter.run(),
             Verb::Image(image) => image.run(),
+            Verb::Shim(shim) => shim.run(),
         };
         done.unwrap_or_else(|error| {
             eprintln!("sandpool: {}", chain(error.as_ref()));

@@ -91,7 +91,7 @@ async fn serve(settings: Settings, parts: Parts) -> Result<(), Box<dyn std::erro
         None => listener.into(),
     };
     let containers = containers::open(&settings).await?;
-    let container_pools = containers::pools(&settings, containers.as_ref(), &records);
+    let container_pools = containers::pools(&settings, containers.as_ref(), &records).await;
     let pools = opened.pools.clone();
     let control = Control { store, opener: Box::new(opener), containers };
     let open = move || Gateway::with_control(pools, container_pools, access, records, control);

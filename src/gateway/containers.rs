@@ -13,8 +13,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::Gateway;
 use crate::execution::registry::Registry;
 use crate::pool::PoolName;
-use crate::pool::container::{ContainerPool, ContainerPoolSpecification, Interpreter, Standing};
-use crate::records::{Census, PoolRecords};
+use crate::pool::container::{ContainerPool, ContainerPoolSpecification, Estate, Interpreter, Reopened, Standing};
+use crate::records::{Census, PoolRecords, Records};
 use crate::sandbox::container::{AllowedImages, BackendReport, ContainerBackend};
 use crate::session::{Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
@@ -25,6 +25,33 @@ pub struct Containers {
     pub backend: Arc<dyn ContainerBackend>,
     /// What pools that are made through the API may run.
     pub allowed_images: AllowedImages,
+    /// Sessions go on when the gateway is stopped.
+    pub outlive_gateway: bool,
+    /// What an earlier gateway left, until the pools that there are have taken it.
+    pub estate: Arc<tokio::sync::Mutex<Estate>>,
+}
+
+impl Containers {
+    /// With what an earlier gateway left, where `backend` can have it outlive the gateway.
+    pub fn new(backend: Arc<dyn ContainerBackend>, allowed_images: AllowedImages, outlive_gateway: bool) -> Self {
+        let estate = Arc::new(tokio::sync::Mutex::new(Estate::of(&*backend)));
+        Self { outlive_gateway: outlive_gateway && backend.outlives(), backend, allowed_images, estate }
+    }
+
+    /// Opens a pool, with what an earlier gateway left of it.
+    pub async fn reopen(&self, specification: ContainerPoolSpecification, records: &Records) -> Reopened {
+        ContainerPool::reopen(specification, self.backend.clone(), records, &self.estate).await
+    }
+
+    /// Takes away what no pool has taken.
+    pub(super) async fn clear(&self) {
+        *self.estate.lock().await = Estate::default();
+        match self.backend.clear().await {
+            Ok(0) => {}
+            Ok(containers) => tracing::warn!(containers, "containers of an earlier gateway were taken away"),
+            Err(error) => tracing::error!(cause = error.told(), "containers of an earlier gateway cannot be taken away"),
+        }
+    }
 }
 
 /// One template of a pool, opened.
@@ -73,7 +100,7 @@ impl Gateway {
 
     /// Adds a pool of containers of the configuration file.
     pub fn add_container_pool(&self, pool: Arc<ContainerPool>) {
-        self.inner.pools.add_containers(pool);
+        self.inner.pools.add_containers(pool.into());
     }
 
     /// A pool of containers by name.
@@ -102,8 +129,9 @@ impl Generation {
 }
 
 impl ContainerSessionPool {
-    pub(super) fn open(pool: Arc<ContainerPool>, drain: Drain) -> Self {
-        Self { active: Generation::new(pool), desired: None, older: Arc::default(), registry: Arc::default(), drain }
+    pub(super) fn open(Reopened { pool, older }: Reopened, drain: Drain) -> Self {
+        let older = older.into();
+        Self { active: Generation::new(pool), desired: None, older, registry: Arc::default(), drain }
     }
 
     /// The pool after a change to the template of `young`.

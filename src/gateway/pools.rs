@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use tokio::runtime::Handle;
+
 use super::containers::{ContainerSessionPool, Containers, Rollout};
 use super::{Gateway, SessionPool};
 use crate::database::DatabaseError;
-use crate::pool::container::ContainerPool;
+use crate::pool::container::{ContainerPool, Reopened};
 use crate::pool::{NotOpened, Pool, PoolName, PoolResource, PoolSpecification, PoolStore, Template};
 use crate::records::{PoolRecords, Records};
 use crate::shutdown::Drain;
@@ -76,7 +78,7 @@ enum Open {
 /// The same before it has its place.
 enum Opened {
     Interpreter(Arc<Pool>),
-    Containers(Arc<ContainerPool>),
+    Containers(Reopened),
 }
 
 struct Entry {
@@ -100,7 +102,7 @@ const NO_CONTAINERS: &str = "this gateway runs no containers; its operator adds 
 impl Pools {
     pub fn new(
         configured: Vec<Arc<Pool>>,
-        containers: Vec<Arc<ContainerPool>>,
+        containers: Vec<Reopened>,
         control: Option<Control>,
         records: Records,
     ) -> Self {
@@ -123,8 +125,8 @@ impl Pools {
     }
 
     /// Adds a pool of the configuration file.
-    pub fn add_containers(&self, pool: Arc<ContainerPool>) {
-        let name = pool.specification().name.clone();
+    pub fn add_containers(&self, pool: Reopened) {
+        let name = pool.pool.specification().name.clone();
         let open = Some(Open::Containers(ContainerSessionPool::open(pool, self.drain.clone())));
         self.write().insert(name, Entry { open, resource: None });
     }
@@ -149,6 +151,10 @@ impl Pools {
             }
             let open = opened.ok().map(|opened| self.place(None, opened));
             self.write().insert(name, Entry { open, resource: Some(resource) });
+        }
+        if let Some(containers) = &control.containers {
+            // Of pools that are no more.
+            Handle::current().block_on(containers.clear());
         }
         Ok(())
     }
@@ -231,15 +237,18 @@ impl Pools {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner).retain(|pool| !pool.is_empty());
     }
 
-    /// Ends everything; what is to survive is on disk then.
+    /// Ends everything; what is to survive is on disk then, or goes on without the gateway.
     pub async fn close(&self) {
         for session_pool in self.all() {
             session_pool.close().await;
         }
-        let mut containers = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        containers
-            .extend(self.all_containers().iter().flat_map(|pool| pool.generations().cloned().collect::<Vec<_>>()));
-        futures_util::future::join_all(containers.iter().map(|pool| pool.close())).await;
+        let deleted = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let pools = self.all_containers();
+        let served: Vec<_> = pools.iter().flat_map(ContainerSessionPool::generations).collect();
+        let outlive = self.containers().is_some_and(|containers| containers.outlive_gateway);
+        let served = served.into_iter().map(async |pool| if outlive { pool.leave().await } else { pool.close().await });
+        let deleted = deleted.iter().map(|pool| pool.close());
+        tokio::join!(futures_util::future::join_all(served), futures_util::future::join_all(deleted));
     }
 
     /// Blocks. See [`Opener::open`] for `takes_in`.
@@ -254,8 +263,9 @@ impl Pools {
             }
             Template::Container(pool) => {
                 let containers = control.containers.as_ref();
-                let backend = containers.ok_or(NotOpened::Unavailable(NO_CONTAINERS.into()))?.backend.clone();
-                Ok(Opened::Containers(ContainerPool::open(pool.clone(), backend, &self.records)))
+                let containers = containers.ok_or(NotOpened::Unavailable(NO_CONTAINERS.into()))?;
+                let reopened = containers.reopen(pool.clone(), &self.records);
+                Ok(Opened::Containers(Handle::current().block_on(reopened)))
             }
         }
     }
@@ -264,7 +274,7 @@ impl Pools {
     fn place(&self, before: Option<Open>, opened: Opened) -> Open {
         match (before, opened) {
             (Some(Open::Interpreter(older)), Opened::Interpreter(pool)) => Open::Interpreter(older.succeeded_by(pool)),
-            (Some(Open::Containers(older)), Opened::Containers(pool)) => Open::Containers(older.succeeded_by(pool)),
+            (Some(Open::Containers(older)), Opened::Containers(young)) => Open::Containers(older.succeeded_by(young.pool)),
             // Its kind cannot be changed: nothing else was there.
             (_, Opened::Interpreter(pool)) => Open::Interpreter(SessionPool::open(pool, self.drain.clone())),
             (_, Opened::Containers(pool)) => Open::Containers(ContainerSessionPool::open(pool, self.drain.clone())),
@@ -299,7 +309,7 @@ impl Pools {
         if let Err(error) = control.store.put(&resource) {
             match opened {
                 Opened::Interpreter(pool) => drop(pool.workers().clone().spawn(async move { pool.close().await })),
-                Opened::Containers(pool) => self.leave([pool]),
+                Opened::Containers(opened) => self.leave([opened.pool]),
             }
             return Err(error.into());
         }

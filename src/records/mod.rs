@@ -188,15 +188,22 @@ impl Records {
 
     /// Waits until what was recorded before is committed. Not for ever: it gives up where the queue is full.
     pub async fn settle(&self) {
-        let Some(inner) = &self.inner else { return };
+        self.committed(true).await;
+    }
+
+    /// The same; with `hurry` what came so far is committed without waiting for more. False when it gave up.
+    pub(super) async fn committed(&self, hurry: bool) -> bool {
+        let Some(inner) = &self.inner else { return true };
         let (done, settled) = oneshot::channel();
         match inner.queue.try_send(Message::Settle(done)) {
             Ok(()) => {
-                inner.writer.unpark();
+                if hurry {
+                    inner.writer.unpark();
+                }
                 // An error: the thread has ended, and there is nothing to wait for.
-                let _ = settled.await;
+                settled.await.is_ok()
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
         }
     }
 

@@ -166,6 +166,11 @@ impl PoolRecords {
         self.records.add(Record::Console { at: self.now(), session, execution, lines });
     }
 
+    /// Waits until what was recorded before is on disk, without hurrying it. False: nobody knows whether it is.
+    pub async fn committed(&self) -> bool {
+        self.records.committed(false).await
+    }
+
     fn now(&self) -> At {
         At { at: OffsetDateTime::now_utc(), pool: self.pool.clone() }
     }

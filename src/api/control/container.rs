@@ -401,7 +401,7 @@ mod tests {
     use crate::pool::container::{Language, Lifecycle};
 
     fn read(properties: &Value) -> Result<ContainerPoolSpecification, Vec<String>> {
-        let here = Containers { backend: backend(), allowed_images: Default::default() };
+        let here = Containers::new(backend(), Default::default(), false);
         match template::read(&PoolName::new("p").unwrap(), None, properties, Some(&here)) {
             Ok((_, Template::Container(specification))) => Ok(specification),
             Ok((_, Template::Interpreter(_))) => panic!("it is a pool of containers"),

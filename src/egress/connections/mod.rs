@@ -121,6 +121,11 @@ impl WayOut {
         self.lock().clone()
     }
 
+    /// So much went out and came in by the way out that this one takes the place of.
+    pub fn carried_before(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Bytes that went out and came in so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)

@@ -14,7 +14,7 @@ use super::probe::{self, Probe, ProbeKind};
 use super::record::Counted;
 use crate::egress::connections::WayOut;
 use crate::records::PoolRecords;
-use crate::sandbox::container::{Container, ContainerBackend, ContainerError, Exit, Image};
+use crate::sandbox::container::{Container, ContainerBackend, ContainerError, Exit, Image, InstanceId};
 
 /// Why an instance is no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Instance {
     way_out: Option<Arc<WayOut>>,
     /// Cancelled when it takes no more requests.
     gone: CancellationToken,
+    /// Cancelled when it is the next gateway's.
+    left: CancellationToken,
     /// Cancelled when nothing is left of it.
     removed: CancellationToken,
     ended: OnceLock<Ended>,
@@ -50,10 +52,7 @@ impl Instance {
         over: &CancellationToken,
         records: &PoolRecords,
     ) -> Result<Arc<Self>, NotStarted> {
-        let way_out = specification.egress.is_open().then(|| {
-            let policy = Arc::new(specification.egress.clone());
-            WayOut::new(policy, Arc::new(Counted(records.clone())))
-        });
+        let way_out = way_out(specification, records);
         let engine = |error: ContainerError| NotStarted::of_engine(&error);
         let [image, others @ ..] = images else { unreachable!("there is the first container's image") };
         let container = backend.create(&specification.container(way_out.clone()), image).await.map_err(engine)?;
@@ -80,16 +79,43 @@ impl Instance {
             destroy(&container, &beside).await;
             return Err(problem);
         }
+        Ok(Self::watched(container, beside, way_out, specification))
+    }
+
+    /// Takes over one that an earlier gateway started, with the ids of those beside it.
+    pub(super) async fn adopt(
+        backend: &Arc<dyn ContainerBackend>,
+        specification: &Arc<ContainerPoolSpecification>,
+        id: &InstanceId,
+        others: &[(String, InstanceId)],
+        records: &PoolRecords,
+    ) -> Result<Arc<Self>, ContainerError> {
+        let way_out = way_out(specification, records);
+        let container = backend.adopt(id, way_out.clone()).await?;
+        let mut beside = Vec::new();
+        for (name, id) in others {
+            beside.push((name.clone(), backend.adopt(id, None).await?));
+        }
+        Ok(Self::watched(container, beside, way_out, specification))
+    }
+
+    fn watched(
+        container: Arc<dyn Container>,
+        beside: Vec<(String, Arc<dyn Container>)>,
+        way_out: Option<Arc<WayOut>>,
+        specification: &Arc<ContainerPoolSpecification>,
+    ) -> Arc<Self> {
         let instance = Arc::new(Self {
             container,
             beside,
             way_out,
             gone: CancellationToken::new(),
+            left: CancellationToken::new(),
             removed: CancellationToken::new(),
             ended: OnceLock::new(),
         });
         tokio::spawn(instance.clone().watch(specification.clone()));
-        Ok(instance)
+        instance
     }
 
     pub fn container(&self) -> &dyn Container {
@@ -120,6 +146,29 @@ impl Instance {
         &self.gone
     }
 
+    /// Cancelled when it was left to the next gateway.
+    pub(super) fn left(&self) -> &CancellationToken {
+        &self.left
+    }
+
+    /// Leaves all its containers to the next gateway. False when it has ended: then nothing is left of it soon.
+    pub(super) async fn leave(&self) -> bool {
+        if self.gone.is_cancelled() {
+            return false;
+        }
+        self.left.cancel();
+        for container in self.containers() {
+            if let Err(error) = container.leave().await {
+                tracing::warn!(cause = error.told(), "a container cannot be left to the next gateway");
+            }
+        }
+        true
+    }
+
+    fn containers(&self) -> impl Iterator<Item = &Arc<dyn Container>> {
+        std::iter::once(&self.container).chain(self.beside.iter().map(|(_, other)| other))
+    }
+
     pub(super) fn removed(&self) -> &CancellationToken {
         &self.removed
     }
@@ -139,6 +188,7 @@ impl Instance {
         tokio::select! {
             // Where several end at once, the first container's end is the reason.
             biased;
+            () = self.left.cancelled() => return,
             exit = self.container.exited() => drop(self.ended.set(Ended::Exited(exit))),
             log = sidecar_exited(&self.beside) => drop(self.ended.set(Ended::SidecarExited(log))),
             problem = self.failed(&specification) => drop(self.ended.set(Ended::Unhealthy(problem))),
@@ -180,8 +230,7 @@ impl Instance {
     }
 
     async fn remove(&self, grace: Duration) {
-        let all = || std::iter::once(&self.container).chain(self.beside.iter().map(|(_, other)| other));
-        join_all(all().map(async |container| {
+        join_all(self.containers().map(async |container| {
             // What is frozen hears no signal.
             if container.set_frozen(false).await.is_ok()
                 && let Err(error) = container.stop(grace).await
@@ -193,6 +242,14 @@ impl Instance {
         destroy(&self.container, &self.beside).await;
         self.removed.cancel();
     }
+}
+
+/// Where the connections of a pool's containers go.
+fn way_out(specification: &ContainerPoolSpecification, records: &PoolRecords) -> Option<Arc<WayOut>> {
+    specification.egress.is_open().then(|| {
+        let policy = Arc::new(specification.egress.clone());
+        WayOut::new(policy, Arc::new(Counted(records.clone())))
+    })
 }
 
 /// Waits until every container of a session has started.

@@ -9,6 +9,7 @@
 //!   failure.rs   why it has not started
 //!   interpreter.rs  pools that run what callers send, instead of forwarding requests
 //!   record.rs    how it ended and what it wrote, for the records
+//!   note.rs      what the gateway after this one has to know
 //! ```
 //! A lease is one request under way. A session whose container is gone is over; its identifier gets a fresh one. A pool whose
 //! template changes is retired, and another one takes its place: see `gateway/`.
@@ -16,6 +17,7 @@
 mod failure;
 mod instance;
 mod interpreter;
+mod note;
 mod probe;
 mod record;
 mod session;
@@ -29,17 +31,20 @@ use std::time::{Duration, Instant};
 
 pub use instance::{Ended, Instance};
 pub use interpreter::{ExecutionLimits, Interpreter, Language};
+pub use note::Estate;
 pub use probe::{HttpGet, Probe, ProbeKind, TcpSocket};
 pub use sidecar::Sidecar;
 pub use specification::{ContainerPoolSpecification, ContainerResources, Lifecycle, RegistryLogin, Secret, Variable};
 pub use supply::Standing;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::pool::LeaseError;
 use crate::records::{Census, Ended as Why, Level, Made, PoolRecords, Records};
-use crate::sandbox::container::{BackendReport, ContainerBackend};
+use crate::sandbox::container::{BackendReport, ContainerBackend, ContainerError};
 use crate::session::{Identifier, SessionPage, SessionView};
+use note::{Facts, Heir};
 use session::Session;
 pub use session::Turn;
 use supply::Supply;
@@ -65,6 +70,9 @@ pub enum NoSession {
 /// A session that should be over for so long is stuck.
 const OVERDUE: Duration = Duration::from_secs(10);
 
+/// What containers wrote may take so long to be written down, when a gateway ends and they do not.
+const RECORDED: Duration = Duration::from_secs(5);
+
 /// A session pool of containers.
 pub struct ContainerPool {
     specification: Arc<ContainerPoolSpecification>,
@@ -72,6 +80,20 @@ pub struct ContainerPool {
     supply: Arc<Supply>,
     sessions: Mutex<Sessions>,
     records: PoolRecords,
+    /// Those who write down what containers write.
+    recording: TaskTracker,
+}
+
+/// A pool as it is found again: its template, and earlier ones whose sessions still go on.
+pub struct Reopened {
+    pub pool: Arc<ContainerPool>,
+    pub older: Vec<Arc<ContainerPool>>,
+}
+
+impl From<Arc<ContainerPool>> for Reopened {
+    fn from(pool: Arc<ContainerPool>) -> Self {
+        Self { pool, older: Vec::new() }
+    }
 }
 
 #[derive(Default)]
@@ -135,11 +157,94 @@ impl ContainerPool {
         backend: Arc<dyn ContainerBackend>,
         records: &Records,
     ) -> Arc<Self> {
+        let pool = Self::new(specification, backend, records);
+        pool.start();
+        pool
+    }
+
+    /// The same with what an earlier gateway left of it: sessions go on, ready containers are ready.
+    pub async fn reopen(
+        specification: ContainerPoolSpecification,
+        backend: Arc<dyn ContainerBackend>,
+        records: &Records,
+        estate: &tokio::sync::Mutex<Estate>,
+    ) -> Reopened {
+        let heirs = estate.lock().await.take(&specification.name);
+        let (own, others): (Vec<_>, Vec<_>) = heirs.into_iter().partition(|heir| heir.facts.is_of(&specification));
+        let pool = Self::new(specification, backend.clone(), records);
+        let mut adopted = pool.adopt(own).await;
+        let mut older: Vec<(Facts, Vec<Heir>)> = Vec::new();
+        // Of another template only sessions go on.
+        for heir in others.into_iter().filter(|heir| heir.facts.session.is_some()) {
+            match older.iter_mut().find(|(facts, _)| facts.is_like(&heir.facts)) {
+                Some((_, heirs)) => heirs.push(heir),
+                None => older.push((heir.facts.clone(), vec![heir])),
+            }
+        }
+        let mut pools = Vec::new();
+        for (facts, heirs) in older {
+            let pool = Self::new(facts.template, backend.clone(), records);
+            pool.retire();
+            adopted += pool.adopt(heirs).await;
+            pools.push(pool);
+        }
+        if adopted > 0 {
+            let log = format!("{adopted} containers of the gateway before go on");
+            pool.records.event(Level::Informational, "ContainersAdopted", log);
+        }
+        pool.start();
+        Reopened { pool, older: pools }
+    }
+
+    fn new(specification: ContainerPoolSpecification, backend: Arc<dyn ContainerBackend>, records: &Records) -> Arc<Self> {
         let specification = Arc::new(specification);
         let records = records.pool(specification.name.as_str(), &specification.tags, specification.console_log);
-        records.event(Level::Informational, "PoolOpened", format!("opened, with {}", specification.image));
         let supply = Supply::open(specification.clone(), backend.clone(), records.clone());
-        Arc::new(Self { specification, backend, supply, sessions: Mutex::default(), records })
+        let (sessions, recording) = (Mutex::default(), TaskTracker::new());
+        Arc::new(Self { specification, backend, supply, sessions, records, recording })
+    }
+
+    fn start(&self) {
+        let log = format!("opened, with {}", self.specification.image);
+        self.records.event(Level::Informational, "PoolOpened", log);
+        self.supply.refill();
+    }
+
+    /// Takes over what an earlier gateway left of this template; gives how many containers that were. What cannot be taken over is
+    /// taken away.
+    async fn adopt(&self, heirs: Vec<Heir>) -> usize {
+        let adopting = heirs.iter().map(async |heir| {
+            let adopted = self.adopt_one(heir).await;
+            adopted.inspect_err(|error| {
+                let pool = self.specification.name.as_str();
+                tracing::warn!(pool, cause = error.told(), "a container that an earlier gateway left cannot be taken over");
+                if let Some(session) = &heir.facts.session {
+                    let log = "its container could not be taken over when the gateway was started again";
+                    self.records.lifecycle(&session.identifier, Level::Warning, "SessionLost", log);
+                }
+            })
+        });
+        futures_util::future::join_all(adopting).await.into_iter().filter(Result::is_ok).count()
+    }
+
+    async fn adopt_one(&self, Heir { id, facts }: &Heir) -> Result<(), ContainerError> {
+        let instance =
+            Instance::adopt(&self.backend, &self.specification, id, &facts.beside, &self.records).await?;
+        self.supply.adopt(&instance, facts.session.is_some()).await?;
+        let Some(facts) = &facts.session else { return Ok(()) };
+        let mut sessions = self.lock();
+        let session = Session::resumed(facts, sessions.made + 1, self.specification.lifecycle, instance.clone());
+        let Some(session) = session.filter(|session| !sessions.by_identifier.contains_key(&session.identifier)) else {
+            instance.stop();
+            return Err(ContainerError::Unsupported("its note names no session, or one that is there".into()));
+        };
+        sessions.made += 1;
+        sessions.by_identifier.insert(session.identifier.clone(), session.clone());
+        drop(sessions);
+        let log = "goes on after the gateway was started again";
+        self.records.lifecycle(session.identifier.as_str(), Level::Informational, "SessionAdopted", log);
+        record::follow(&session, &instance, &self.records, &self.recording);
+        Ok(())
     }
 
     pub fn specification(&self) -> &ContainerPoolSpecification {
@@ -212,7 +317,8 @@ impl ContainerPool {
     /// Gives a session its container.
     async fn allocate(&self, session: &Arc<Session>) -> Result<Arc<Instance>, NoSession> {
         let began = Instant::now();
-        let (instance, was_ready) = self.supply.take().await?;
+        let note = |instance: &Instance| note::of(&self.specification, instance, Some(session));
+        let (instance, was_ready) = self.supply.take(note).await?;
         {
             // From here on it is this pool's, or it is not: a pool that takes its place looks under the same lock.
             let sessions = self.lock();
@@ -223,7 +329,7 @@ impl ContainerPool {
             session.made(if was_ready { Made::Ready } else { Made::Awaited }, &self.records);
         }
         self.records.allocated(true, began.elapsed());
-        record::follow(session, &instance, &self.records);
+        record::follow(session, &instance, &self.records, &self.recording);
         Ok(instance)
     }
 
@@ -305,6 +411,24 @@ impl ContainerPool {
         }
     }
 
+    /// Notes the uses of sessions since the last time, for the gateway after this one.
+    pub async fn note(&self) {
+        if !self.backend.outlives() {
+            return;
+        }
+        let news: Vec<_> = {
+            let sessions = self.lock();
+            let alive = sessions.by_identifier.values().filter(|session| !session.is_over() && session.has_news());
+            alive.filter_map(|session| Some((session.clone(), session.instance.get()?.clone()))).collect()
+        };
+        for (session, instance) in news {
+            let note = note::of(&self.specification, &instance, Some(&session));
+            if let Err(error) = instance.container().note(&note).await {
+                tracing::warn!(cause = error.told(), "what outlives the gateway of a session cannot be written down");
+            }
+        }
+    }
+
     /// Takes no new session; those that have a container go on. Whoever waits for one is told to ask again.
     pub fn retire(&self) {
         self.lock().retired = true;
@@ -326,6 +450,21 @@ impl ContainerPool {
         self.supply.close().await;
         if first {
             let log = format!("closed, and {} sessions with it", sessions.len());
+            self.records.event(Level::Informational, "PoolClosed", log);
+        }
+    }
+
+    /// Leaves everything to the next gateway. Whoever waits for a container is told to ask again.
+    pub async fn leave(&self) {
+        self.note().await;
+        let left = self.supply.leave().await;
+        self.recording.close();
+        if tokio::time::timeout(RECORDED, self.recording.wait()).await.is_err() {
+            tracing::warn!("what containers wrote last is not in the records; the next gateway writes it down");
+        }
+        let first = !std::mem::replace(&mut self.lock().closed, true);
+        if first {
+            let log = format!("closed; {left} containers go on without the gateway");
             self.records.event(Level::Informational, "PoolClosed", log);
         }
     }

@@ -1,39 +1,54 @@
 //! What containers leave in the records: how a session's container ended, what it wrote, and its connections, counted.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::instance::{Ended, Instance};
 use super::session::Session;
 use crate::egress::connections::{Connection, NameEnd, Observer};
 use crate::records::{self, Level, Line, PoolRecords};
 use crate::sandbox::container::{Console, ConsoleLine, Stream};
+use crate::session::Identifier;
 
 /// What one container may write into the records at once, after a pause; and in a second from then on. Records are for all
 /// pools: one that writes without end must not crowd out the others.
 const BURST_BYTES: f64 = (1 << 20) as f64;
 const BYTES_A_SECOND: f64 = (128 << 10) as f64;
 
-/// Follows the container of a session until it is gone.
-pub(super) fn follow(session: &Arc<Session>, instance: &Arc<Instance>, records: &PoolRecords) {
+/// Of a container that is gone, the last words may take so long to come.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// What a container writes is gathered for so long, so that few transactions carry it.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Follows the container of a session until it is gone. `recording` has those who write down what its containers write.
+pub(super) fn follow(session: &Arc<Session>, instance: &Arc<Instance>, records: &PoolRecords, recording: &TaskTracker) {
     if records.keeps_console() {
         // One meter for all containers of the session.
         let meter = Arc::new(Mutex::new(Meter::new(Instant::now())));
-        let tell = |console: &Console, name: Option<&str>| {
-            let (identifier, records, meter) = (session.identifier.clone(), records.clone(), meter.clone());
-            let name = name.map(|name| format!("[{name}] ")).unwrap_or_default();
-            console.tell(Box::new(move |lines| {
-                let mut told = meter.lock().unwrap_or_else(PoisonError::into_inner).take(lines, Instant::now());
-                told.iter_mut().for_each(|line| line.text.insert_str(0, &name));
-                records.console(identifier.as_str(), "", told);
-            }));
+        let write = |console: &Console, name: Option<&str>| {
+            let writer = ConsoleWriter {
+                identifier: session.identifier.clone(),
+                console: console.clone(),
+                prefix: name.map(|name| format!("[{name}] ")).unwrap_or_default(),
+                meter: meter.clone(),
+                records: records.clone(),
+            };
+            console.subscribe();
+            recording.spawn(writer.run(instance.removed().clone()));
         };
-        tell(instance.container().console(), None);
-        instance.beside().iter().for_each(|(name, other)| tell(other.console(), Some(name)));
+        write(instance.container().console(), None);
+        instance.beside().iter().for_each(|(name, other)| write(other.console(), Some(name)));
     }
     let (session, instance, records) = (session.clone(), instance.clone(), records.clone());
     tokio::spawn(async move {
-        instance.gone().cancelled().await;
+        tokio::select! {
+            biased;
+            () = instance.left().cancelled() => return,
+            () = instance.gone().cancelled() => {}
+        }
         let (operation, log, why) = match instance.ended() {
             Some(Ended::Exited(exit)) => ("ContainerExited", exit.to_string(), records::Ended::Exited),
             Some(Ended::SidecarExited(log)) => ("ContainerExited", log.clone(), records::Ended::Exited),
@@ -44,6 +59,45 @@ pub(super) fn follow(session: &Arc<Session>, instance: &Arc<Instance>, records: 
         records.lifecycle(session.identifier.as_str(), Level::Warning, operation, log);
         session.ended(why, &records);
     });
+}
+
+/// Writes down what one container of a session writes.
+struct ConsoleWriter {
+    identifier: Identifier,
+    console: Console,
+    /// Before each line.
+    prefix: String,
+    meter: Arc<Mutex<Meter>>,
+    records: PoolRecords,
+}
+
+impl ConsoleWriter {
+    /// Until nothing more comes. Lines count as written down once they are on disk: what is not, the next gateway is told again.
+    async fn run(self, removed: CancellationToken) {
+        loop {
+            let more = tokio::select! {
+                more = self.console.changed() => more,
+                () = removed.cancelled() => {
+                    tokio::time::timeout(LAST_WORDS, self.console.changed()).await.unwrap_or(false)
+                }
+            };
+            if !more {
+                return;
+            }
+            tokio::time::sleep(GATHER).await;
+            let taken = self.console.take();
+            let mut told = {
+                let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+                meter.missed += taken.missed;
+                meter.take(&taken.lines, Instant::now())
+            };
+            told.iter_mut().for_each(|line| line.text.insert_str(0, &self.prefix));
+            self.records.console(self.identifier.as_str(), "", told);
+            if self.records.committed().await {
+                self.console.recorded(taken.position);
+            }
+        }
+    }
 }
 
 /// Counts what goes out of a container with its pool.
@@ -104,7 +158,6 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use time::OffsetDateTime;
 
     #[test]

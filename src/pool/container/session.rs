@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,9 @@ use super::specification::Lifecycle;
 use crate::pool::LeaseError;
 use crate::records::{Ended, Made, PoolRecords};
 use crate::session::{Identifier, SessionState, SessionView};
+
+/// How old the facts of a session may be while a request is under way in it.
+const NOTED_WHILE_BUSY: Duration = Duration::from_secs(10);
 
 pub(super) struct Session {
     pub identifier: Identifier,
@@ -31,6 +35,21 @@ pub(super) struct Session {
     turn: Arc<Semaphore>,
     /// Executions that wait for their turn.
     queued: AtomicUsize,
+    /// The last use that is noted, and when that was.
+    noted: Mutex<Option<(u64, Instant)>>,
+}
+
+/// What outlives the gateway of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionFacts {
+    pub identifier: String,
+    /// In milliseconds since 1970, as all moments here.
+    pub created_at: i64,
+    pub last_at: i64,
+    pub count: u64,
+    pub busy_milliseconds: u64,
+    pub network_bytes: u64,
 }
 
 /// The right to run an execution in a session. The next one's turn comes when it is dropped.
@@ -67,6 +86,64 @@ impl Session {
             uses: Mutex::new(uses),
             turn: Arc::new(Semaphore::new(1)),
             queued: AtomicUsize::new(0),
+            noted: Mutex::default(),
+        })
+    }
+
+    /// One of an earlier gateway, with its container. Its time went on meanwhile. None: no session is called so.
+    pub(super) fn resumed(
+        facts: &SessionFacts,
+        number: u64,
+        lifecycle: Lifecycle,
+        instance: Arc<Instance>,
+    ) -> Option<Arc<Self>> {
+        let identifier = Identifier::new(&facts.identifier).ok()?;
+        if let Some(way_out) = instance.way_out() {
+            way_out.carried_before(facts.network_bytes);
+        }
+        let (last, last_at) = moment(facts.last_at);
+        let busy = Duration::from_millis(facts.busy_milliseconds);
+        let uses = Uses { under_way: 0, count: facts.count, last, last_at, busy, busy_since: None };
+        let (created, created_at) = moment(facts.created_at);
+        let session = Self::new(identifier, number, lifecycle);
+        let session = Arc::into_inner(session).expect("nobody else has it yet");
+        Some(Arc::new(Self {
+            instance: OnceCell::from(instance),
+            made: AtomicBool::new(true),
+            created,
+            created_at,
+            uses: Mutex::new(uses),
+            ..session
+        }))
+    }
+
+    /// What the next gateway has to know, and when the session ends by itself if nobody uses it any more, in milliseconds
+    /// since 1970.
+    pub(super) fn facts(&self, instance: &Instance) -> (SessionFacts, i64) {
+        let now = Instant::now();
+        let left = self.left(now);
+        let uses = self.uses();
+        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some((uses.count, now));
+        // A request under way is a use.
+        let last_at = if uses.under_way > 0 { OffsetDateTime::now_utc() } else { uses.last_at };
+        let busy = uses.busy + uses.busy_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let facts = SessionFacts {
+            identifier: self.identifier.as_str().to_owned(),
+            created_at: milliseconds(self.created_at),
+            last_at: milliseconds(last_at),
+            count: uses.count,
+            busy_milliseconds: u64::try_from(busy.as_millis()).unwrap_or(u64::MAX),
+            network_bytes: instance.way_out().map_or(0, |way_out| way_out.bytes()),
+        };
+        (facts, milliseconds(OffsetDateTime::now_utc() + left))
+    }
+
+    /// Whether it was used since its facts were last asked for, or is in use and they are old.
+    pub(super) fn has_news(&self) -> bool {
+        let uses = self.uses();
+        let noted = *self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.is_none_or(|(count, at)| {
+            count != uses.count || (uses.under_way > 0 && at.elapsed() > NOTED_WHILE_BUSY)
         })
     }
 
@@ -212,6 +289,19 @@ impl Session {
     }
 }
 
+fn milliseconds(at: OffsetDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// A moment of an earlier gateway, on this one's clock: the time that has passed since then counts. One before the machine's start
+/// cannot be told; it is as if it were now.
+fn moment(milliseconds: i64) -> (Instant, OffsetDateTime) {
+    let now = OffsetDateTime::now_utc();
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).unwrap_or(now).min(now);
+    let passed = Duration::try_from(now - at).unwrap_or_default();
+    (Instant::now().checked_sub(passed).unwrap_or_else(Instant::now), at)
+}
+
 /// An execution that waits for its turn.
 struct Queued<'a> {
     count: &'a AtomicUsize,
@@ -256,6 +346,16 @@ mod tests {
         assert!(!session.is_due(Instant::now() + 1000 * SECOND));
         session.end();
         assert!(session.is_due(Instant::now()));
+    }
+
+    #[test]
+    fn the_time_between_two_gateways_counts() {
+        let ago = |seconds: i64| milliseconds(OffsetDateTime::now_utc()) - seconds * 1000;
+        let (then, at) = moment(ago(5));
+        assert!((5..7).contains(&then.elapsed().as_secs()));
+        assert!((milliseconds(at) - ago(5)).abs() < 1000);
+        assert_eq!(moment(ago(-60)).0.elapsed().as_secs(), 0, "what is to come is now");
+        assert_eq!(moment(i64::MIN).0.elapsed().as_secs(), 0, "what cannot be is now");
     }
 
     #[test]

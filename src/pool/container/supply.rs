@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{NotStarted, StartFailure};
 use super::instance::{Ended, Instance};
-use super::{ContainerPoolSpecification, NoSession};
+use super::{ContainerPoolSpecification, NoSession, note};
 use crate::records::{Level, PoolRecords};
-use crate::sandbox::container::{ContainerBackend, ContainerError, Image};
+use crate::sandbox::container::{ContainerBackend, ContainerError, Image, Note};
 
 /// Containers that are started at a time: each costs about a processor for some ten milliseconds.
 const STARTING_AT_ONCE: usize = 4;
@@ -89,13 +89,14 @@ impl Standing {
 }
 
 impl Supply {
+    /// It starts nothing before it is asked to, or for an instance.
     pub(super) fn open(
         specification: Arc<ContainerPoolSpecification>,
         backend: Arc<dyn ContainerBackend>,
         records: PoolRecords,
     ) -> Arc<Self> {
         let freezes = backend.report().enforced.freeze && !specification.has_liveness();
-        let supply = Arc::new(Self {
+        Arc::new(Self {
             specification,
             backend,
             images: OnceCell::new(),
@@ -105,13 +106,38 @@ impl Supply {
             freezes,
             over: CancellationToken::new(),
             records,
-        });
-        supply.refill();
-        supply
+        })
     }
 
-    /// A ready instance, and whether it was ready before; waits for one to become so.
-    pub(super) async fn take(self: &Arc<Self>) -> Result<(Arc<Instance>, bool), NoSession> {
+    /// Takes in an instance of an earlier gateway: a session's, or else a ready one.
+    ///
+    /// # Errors
+    /// When it cannot be set to sleep, or to go on. It is ended then.
+    pub(super) async fn adopt(self: &Arc<Self>, instance: &Arc<Instance>, is_session: bool) -> Result<(), ContainerError> {
+        let unused = Unused(instance);
+        if instance.container().exit().is_none() {
+            instance.set_frozen(self.freezes && !is_session).await?;
+        }
+        std::mem::forget(unused);
+        let mut stock = self.lock();
+        stock.all.push(instance.clone());
+        if is_session {
+            stock.taken += 1;
+        } else {
+            stock.ready.push_back(instance.clone());
+            self.ready.add_permits(1);
+        }
+        drop(stock);
+        tokio::spawn(self.clone().follow(instance.clone()));
+        Ok(())
+    }
+
+    /// A ready instance, and whether it was ready before; waits for one to become so. It comes with the note that `note` makes for
+    /// it: whoever finds it later knows that it is in use.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        note: impl Fn(&Instance) -> Note,
+    ) -> Result<(Arc<Instance>, bool), NoSession> {
         let was_ready = !self.lock().ready.is_empty();
         let _waiting = Waiting::begin(self);
         let end = Instant::now() + self.specification.allocation_timeout();
@@ -128,15 +154,15 @@ impl Supply {
                 () = tokio::time::sleep_until(end) => return Err(NoSession::NotInTime(self.specification.allocation_timeout())),
             }
             let Some(instance) = self.hand_out() else { continue };
-            if self.freezes {
-                // A caller who goes away now has it already, and nobody else will.
-                let unused = Unused(&instance);
-                if let Err(error) = instance.set_frozen(false).await {
-                    tracing::warn!(cause = error.told(), "a ready container cannot go on");
-                    continue;
-                }
-                std::mem::forget(unused);
+            // A caller who goes away now has it already, and nobody else will.
+            let unused = Unused(&instance);
+            let note = note(&instance);
+            let thaw = async { if self.freezes { instance.set_frozen(false).await } else { Ok(()) } };
+            if let Err(error) = tokio::try_join!(thaw, instance.container().note(&note)) {
+                tracing::warn!(cause = error.told(), "a ready container cannot go on");
+                continue;
             }
+            std::mem::forget(unused);
             return Ok((instance, was_ready));
         }
     }
@@ -162,7 +188,7 @@ impl Supply {
     }
 
     /// Starts what is missing.
-    fn refill(self: &Arc<Self>) {
+    pub(super) fn refill(self: &Arc<Self>) {
         let mut stock = self.lock();
         let now = Instant::now();
         if stock.is_over() || stock.not_before.is_some_and(|moment| moment > now) {
@@ -197,9 +223,13 @@ impl Supply {
         let images = self.images.get_or_try_init(prepare).await;
         let images = images.map_err(|error| NotStarted::new(StartFailure::Image, &error.told()))?;
         let instance = Instance::start(&self.backend, &self.specification, images, &self.over, &self.records).await?;
-        if self.freezes
-            && let Err(error) = instance.set_frozen(true).await
-        {
+        let rest = async {
+            if self.freezes {
+                instance.set_frozen(true).await?;
+            }
+            instance.container().note(&note::of(&self.specification, &instance, None)).await
+        };
+        if let Err(error) = rest.await {
             instance.stop();
             instance.removed().cancelled().await;
             return Err(NotStarted::of_engine(&error));
@@ -273,7 +303,11 @@ impl Supply {
 
     /// Takes an instance off the books once it is gone, and has it replaced.
     async fn follow(self: Arc<Self>, instance: Arc<Instance>) {
-        instance.gone().cancelled().await;
+        tokio::select! {
+            biased;
+            () = instance.left().cancelled() => return,
+            () = instance.gone().cancelled() => {}
+        }
         {
             let mut stock = self.lock();
             match stock.ready.iter().position(|ready| Arc::ptr_eq(ready, &instance)) {
@@ -358,6 +392,26 @@ impl Supply {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Starts no more, and leaves all to the next gateway; what is just being started, or ended, is waited for until it is gone.
+    /// Gives how many were left.
+    pub(super) async fn leave(&self) -> usize {
+        self.lock().closed = true;
+        self.over.cancel();
+        self.failures.send_modify(|_| {});
+        let mut left = 0;
+        while !self.is_empty() {
+            let all = self.lock().all.clone();
+            for instance in &all {
+                if instance.leave().await {
+                    left += 1;
+                    self.lock().all.retain(|known| !Arc::ptr_eq(known, instance));
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        left
     }
 
     fn lock(&self) -> MutexGuard<'_, Stock> {

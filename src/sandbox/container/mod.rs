@@ -27,11 +27,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use console::{Console, ConsoleLine, Listener, Stream};
+use console::KEPT_BYTES;
+pub use console::{Console, ConsoleLine, Stream, Taken};
 pub use error::ContainerError;
 pub use image::{AllowedImages, Credentials, Image, ImageFiles, ImageReference, InvalidReference};
 pub use report::{BackendReport, Enforced, Exit, Isolation};
-pub use specification::{ContainerSpecification, InstanceId, Resources};
+pub use specification::{ContainerSpecification, InstanceId, Left, Note, Resources};
+
+use crate::egress::connections::WayOut;
 
 /// A connection into a container.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -64,6 +67,30 @@ pub trait ContainerBackend: Send + Sync {
         specification: &'a ContainerSpecification,
         image: &'a Arc<Image>,
     ) -> Answer<'a, Arc<dyn Container>>;
+
+    /// Whether containers can outlive the gateway, and be adopted by the next one.
+    fn outlives(&self) -> bool {
+        false
+    }
+
+    /// Those containers that an earlier gateway left, and that some pool made a note on. They wait to be adopted, or cleared.
+    fn left(&self) -> Vec<Left> {
+        Vec::new()
+    }
+
+    /// Takes over a container that was left, or one beside such a one. It may have ended meanwhile, which it tells. `way_out` is
+    /// where its connections go from now on; it must have one exactly if it was made with one.
+    ///
+    /// # Errors
+    /// When it cannot be taken over; then it is taken away, in the background at the latest.
+    fn adopt<'a>(&'a self, _id: &'a InstanceId, _way_out: Option<Arc<WayOut>>) -> Answer<'a, Arc<dyn Container>> {
+        Box::pin(async { Err(ContainerError::Unsupported("containers of this engine end with their gateway".into())) })
+    }
+
+    /// Takes away what was left and not adopted; gives how many containers that were.
+    fn clear(&self) -> Answer<'_, usize> {
+        Box::pin(async { Ok(0) })
+    }
 }
 
 /// One container. Dropping the last handle destroys it, in the background; [`Container::destroy`] does so in sight.
@@ -94,6 +121,18 @@ pub trait Container: Send + Sync {
 
     /// Stops its processes from being scheduled, or lets them go on. Connections wait meanwhile.
     fn set_frozen(&self, frozen: bool) -> Answer<'_, ()>;
+
+    /// Keeps a note with the container, in the place of the one before, for whoever adopts it: it is written when this comes back.
+    /// Nothing where containers do not outlive their gateway.
+    fn note<'a>(&'a self, _note: &'a Note) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Leaves it to the next gateway: nothing is read of it any more, its way out is shut until then, and dropping it takes nothing
+    /// away. Only where containers outlive their gateway.
+    fn leave(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// What it wrote.
     fn console(&self) -> &Console;

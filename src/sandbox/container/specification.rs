@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::egress::connections::WayOut;
 
 /// Names a container on this machine: lower-case letters, digits and hyphens, chosen by us.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct InstanceId(String);
 
 impl InstanceId {
@@ -19,6 +22,42 @@ impl InstanceId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// One that was written down.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        ((1..=64).contains(&text.len()) && text.bytes().all(fits)).then(|| Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for InstanceId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("it names no container")
+    }
+}
+
+impl From<InstanceId> for String {
+    fn from(id: InstanceId) -> Self {
+        id.0
+    }
+}
+
+/// What a pool wants to know of a container that it finds again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Means something to the pool alone.
+    pub facts: serde_json::Value,
+    /// When its session ends by itself, in milliseconds since 1970, also where no gateway runs then. None: it has none yet.
+    pub ends_at: Option<i64>,
+}
+
+/// A container that an earlier gateway left, with its last note. Those beside others are not told of: notes name them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    pub id: InstanceId,
+    pub facts: serde_json::Value,
 }
 
 impl fmt::Display for InstanceId {

@@ -63,6 +63,8 @@ impl Backend {
     /// A backend with settings of its own.
     pub async fn with(settings: OciSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // The tests' own program is no gateway.
+        let settings = OciSettings { program: env!("CARGO_BIN_EXE_sandpool").into(), ..settings };
         let backend = OciBackend::open(&settings, folder.path()).await.unwrap_or_else(|e| panic!("{}", e.told()));
         Self { backend: Arc::new(backend), engine: "runc", folder }
     }

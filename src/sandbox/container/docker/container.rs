@@ -152,6 +152,7 @@ impl Parts {
             }
             console.end(Stream::Stdout);
             console.end(Stream::Stderr);
+            console.close();
         });
         let started = client.start_container(&self.name, None::<StartContainerOptions>).await;
         started.map_err(during("starting a container"))?;

@@ -1,9 +1,10 @@
 //! The backend as a whole: found, probed, cleared of what an earlier gateway left, and then images in, containers out.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,14 @@ use super::command::Runtime;
 use super::container::OciContainer;
 use super::gate::{self, Gate};
 use super::user::UserRanges;
+use super::state::State;
 use super::{leftovers, rootfs};
+use crate::egress::connections::WayOut;
 use crate::sandbox::container::docker::DockerSettings;
 use crate::sandbox::container::image::{ImageLimits, ImageStore};
 use crate::sandbox::container::{
     AllowedImages, BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials,
-    Enforced, Image, ImageReference, Isolation, agent,
+    Enforced, Image, ImageReference, InstanceId, Isolation, Left, agent,
 };
 
 /// How containers are run.
@@ -45,6 +48,15 @@ pub struct OciSettings {
     /// Where images of our own are once they are built. Nobody's to set: it is in the gateway's cache.
     #[serde(skip)]
     pub built_in: PathBuf,
+    /// Sessions go on while the gateway is stopped and started again; else they end with it. Those of a gateway that was killed go on
+    /// either way.
+    pub outlive_gateway: bool,
+    /// A container that no gateway has been there for so long takes itself away.
+    pub unattended_seconds: u64,
+    /// This program, which is started again beside each container. Nobody's to set: it is the file that runs, also where another
+    /// has taken its place.
+    #[serde(skip, default = "own_program")]
+    pub program: PathBuf,
     /// Containers are run by this engine instead: then of the settings above only those of images count.
     pub docker: Option<DockerSettings>,
 }
@@ -58,9 +70,16 @@ impl Default for OciSettings {
             image: ImageLimits::default(),
             allowed_images: AllowedImages::default(),
             built_in: PathBuf::new(),
+            outlive_gateway: true,
+            unattended_seconds: 900,
+            program: own_program(),
             docker: None,
         }
     }
+}
+
+fn own_program() -> PathBuf {
+    "/proc/self/exe".into()
 }
 
 /// In order of preference: runc is what most machines have and most people test with.
@@ -86,6 +105,9 @@ pub(super) struct Engine {
     /// See `Rootfs::hidden`.
     pub hidden: Option<&'static str>,
     pub open_files: u64,
+    /// This program, for shims.
+    pub program: PathBuf,
+    pub unattended_seconds: u64,
     /// The program that loads the rules of ways out; or why none can be given.
     pub nft: Result<PathBuf, String>,
     /// Held as long as the backend lives: nobody else has its folder.
@@ -124,11 +146,13 @@ pub struct OciBackend {
     engine: Arc<Engine>,
     images: ImageStore,
     report: BackendReport,
+    /// What an earlier gateway left, and nobody has adopted. Without a state: it cannot be.
+    left: Mutex<BTreeMap<InstanceId, Option<State>>>,
 }
 
 impl OciBackend {
-    /// Opens the backend of the gateway whose files are in `data_dir`: finds the runtime, tries what must work, and takes
-    /// away what was left running.
+    /// Opens the backend of the gateway whose files are in `data_dir`: finds the runtime, tries what must work, and looks
+    /// for what was left running: see [`ContainerBackend::left`].
     ///
     /// # Errors
     /// When this machine cannot run containers as they must be run, with what is missing.
@@ -156,13 +180,10 @@ impl OciBackend {
         if !found.seccomp {
             return Err(unsupported(format!("this {} cannot filter system calls (seccomp)", engine.runtime.engine)));
         }
-        // Ended containers become children of the gateway, which so learns how they ended.
+        // Containers whose shim was killed become children of the gateway, and are not left to nobody.
         let own = Some(rustix::process::getpid());
         rustix::process::set_child_subreaper(own).map_err(ContainerError::during("becoming a subreaper"))?;
-        let left = leftovers::clear(&engine)?;
-        if left > 0 {
-            tracing::warn!(containers = left, "containers of a gateway that was killed were taken away");
-        }
+        let left = leftovers::find(&engine)?;
         probe_mounts(&engine).await?;
         let freeze = engine.cgroups.has("freezer");
         let mut report = BackendReport {
@@ -189,7 +210,11 @@ impl OciBackend {
         let images =
             ImageStore::open(images, settings.image, settings.insecure_registries.clone(), settings.built_in.clone());
         let images = images.map_err(ContainerError::during("opening the store of images"))?;
-        Ok(Self { engine: Arc::new(engine), images, report })
+        Ok(Self { engine: Arc::new(engine), images, report, left: Mutex::new(left) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Option<State>>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -270,6 +295,8 @@ fn layout(
         ranges: UserRanges::new(seed),
         hidden,
         open_files: most.min(OPEN_FILES),
+        program: settings.program.clone(),
+        unattended_seconds: settings.unattended_seconds,
         nft: find_nft(),
         _lock: lock,
     })
@@ -335,6 +362,46 @@ impl ContainerBackend for OciBackend {
         Box::pin(async move {
             let container = OciContainer::create(&self.engine, specification, image, None).await?;
             Ok(Arc::new(container) as Arc<dyn Container>)
+        })
+    }
+
+    fn outlives(&self) -> bool {
+        true
+    }
+
+    fn left(&self) -> Vec<Left> {
+        let noted = |(id, state): (&InstanceId, &Option<State>)| {
+            let note = state.as_ref()?.note.clone()?;
+            Some(Left { id: id.clone(), facts: note.facts })
+        };
+        self.lock().iter().filter_map(noted).collect()
+    }
+
+    fn adopt<'a>(
+        &'a self,
+        id: &'a InstanceId,
+        way_out: Option<Arc<WayOut>>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Container>, ContainerError>> {
+        Box::pin(async move {
+            let state = self.lock().get(id).cloned().flatten().ok_or(ContainerError::Ended)?;
+            let container = OciContainer::adopt(&self.engine, id, state, way_out).await?;
+            self.lock().remove(id);
+            Ok(Arc::new(container) as Arc<dyn Container>)
+        })
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<usize, ContainerError>> {
+        let (engine, left) = (self.engine.clone(), std::mem::take(&mut *self.lock()));
+        Box::pin(async move {
+            let cleared = tokio::task::spawn_blocking(move || {
+                for id in left.keys() {
+                    if let Err(error) = leftovers::clear(&engine, id) {
+                        tracing::error!(cause = error.told(), "a leftover container could not be taken away");
+                    }
+                }
+                left.len()
+            });
+            cleared.await.map_err(ContainerError::during("ending leftover containers"))
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Control groups: where they are, freezing, the kernel's word on memory, and their removal. The limits themselves are
 //! set by the runtime.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,6 +95,13 @@ impl Cgroups {
             }
             Ok(!folders.iter().any(|folder| folder.exists()))
         })
+    }
+
+    /// Names of the groups right below `group`.
+    pub(super) fn below(&self, group: &str) -> BTreeSet<String> {
+        let entries = self.folders(group).into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
     /// Removes `group` if nothing is in it.

@@ -5,11 +5,13 @@ use std::io::{PipeWriter, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde::{Deserialize, Serialize};
+
 use super::version::{self, Found};
 use crate::sandbox::container::{ContainerError, InstanceId};
 
 /// An OCI runtime, and where it keeps its records.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Runtime {
     /// `runc`, `crun`.
     pub engine: String,

@@ -12,19 +12,20 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
-use tokio::io::AsyncReadExt;
-use tokio::io::unix::AsyncFd;
-use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::backend::Engine;
 use super::gate::Gate;
 use super::rootfs::Rootfs;
+use super::shim::{self, Arrived, Link};
+use super::state::{self, State};
 use super::user::UserRange;
-use super::{config, network};
+use super::{config, leftovers, network};
+use crate::egress::connections::WayOut;
 use crate::sandbox::container::{
-    Console, Container, ContainerError, ContainerSpecification, Exit, Image, ImageFiles, InstanceId, Io, Stream, agent,
+    Console, Container, ContainerError, ContainerSpecification, Exit, Image, ImageFiles, InstanceId, Io, Note, agent,
 };
 
 /// How long a killed process may take to be gone. The kernel needs milliseconds, and more while it is out of memory.
@@ -35,10 +36,14 @@ pub(super) struct OciContainer {
     parts: Arc<Parts>,
     console: Console,
     ended: watch::Receiver<Option<Exit>>,
+    /// Hears its shim.
+    hears: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The network of a container, for others of its session.
 pub(super) struct Shared {
+    /// Whose it is.
+    of: InstanceId,
     network: Arc<OwnedFd>,
     /// There is somebody to ask for names.
     resolves: bool,
@@ -58,11 +63,17 @@ struct Parts {
     /// Folder of the container; also the runtime's bundle.
     folder: PathBuf,
     cgroup: String,
-    process: OwnedFd,
-    network: Arc<OwnedFd>,
+    /// As it is in the folder.
+    state: Mutex<State>,
+    link: Arc<Link>,
+    /// Its first process; None: it had ended when it was adopted.
+    process: Option<OwnedFd>,
+    network: Option<Arc<OwnedFd>>,
     /// Serves its way out.
     gate: Mutex<Option<AbortOnDropHandle<()>>>,
     destroyed: AtomicBool,
+    /// Another gateway will have it.
+    left: AtomicBool,
     /// Given back once nothing runs with its numbers any more.
     range: Mutex<Option<UserRange>>,
 }
@@ -82,16 +93,74 @@ impl OciContainer {
         made.map_err(ContainerError::during("making a container's folder"))?;
         let cgroup = format!("{}/{id}", engine.cgroup);
         let parts = Self::make(engine, specification, image, &folder, &cgroup, shared).await;
-        let (parts, stdout, stderr) = parts.inspect_err(|_| {
+        let (parts, arrived) = parts.inspect_err(|_| {
             let _ = engine.runtime.delete(&id, &folder);
-            let _ = engine.forget(&folder, &cgroup);
+            // Of one that failed late, the shim is there.
+            let _ = leftovers::clear(engine, &id);
         })?;
-        let console = Console::default();
-        read(stdout, console.clone(), Stream::Stdout)?;
-        read(stderr, console.clone(), Stream::Stderr)?;
-        let parts = Arc::new(parts);
-        let ended = watch_exit(&parts)?;
-        Ok(Self { parts, console, ended })
+        Self::watched(parts, arrived)
+    }
+
+    /// Takes over a container that an earlier gateway made.
+    pub(super) async fn adopt(
+        engine: &Arc<Engine>,
+        id: &InstanceId,
+        state: State,
+        way_out: Option<Arc<WayOut>>,
+    ) -> Result<Self, ContainerError> {
+        if way_out.is_some() != state.way_out {
+            let problem = "a container keeps the way out that it was made with, or none";
+            return Err(ContainerError::Unsupported(problem.into()));
+        }
+        let folder = engine.containers.join(id.as_str());
+        let within = folder.clone();
+        let opened = tokio::task::spawn_blocking(move || Link::open(&within)).await;
+        let doing = "connecting to a container's shim";
+        let (link, arrived) = opened.map_err(ContainerError::during(doing))?.map_err(ContainerError::during(doing))?;
+        let range = engine.ranges.claim(state.first_uid);
+        let range = range.map_err(ContainerError::during("taking a range of user numbers"))?;
+        // One that ends just now cannot be found; its shim tells so.
+        let found = arrived.pid.and_then(|pid| opened_process(pid, Some(&state.cgroup)).ok());
+        let (process, network) = found.unzip();
+        let network = network.map(Arc::new);
+        let gate = match (way_out, &network) {
+            (Some(way_out), Some(network)) => Some(Gate::reopen(network.clone()).await?.serve(way_out)?),
+            _ => None,
+        };
+        let parts = Parts {
+            id: id.clone(),
+            engine: engine.clone(),
+            folder,
+            cgroup: state.cgroup.clone(),
+            state: Mutex::new(state),
+            link: Arc::new(link),
+            process,
+            network,
+            gate: Mutex::new(gate),
+            destroyed: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            range: Mutex::new(Some(range)),
+        };
+        Self::watched(parts, arrived)
+    }
+
+    fn watched(parts: Parts, arrived: Arrived) -> Result<Self, ContainerError> {
+        let (parts, console) = (Arc::new(parts), Console::default());
+        let link = parts.link.clone();
+        console.on_recorded(Box::new(move |position| link.recorded(position)));
+        let (tell, ended) = watch::channel(None);
+        let hearing = arrived.hear(console.clone(), tell.clone());
+        let hearing = hearing.map_err(ContainerError::during("reading from a container's shim"))?;
+        let watched = parts.clone();
+        let hears = tokio::spawn(async move {
+            hearing.await;
+            if tell.borrow().is_none() {
+                // Somebody killed the shim: nobody knows what becomes of the container.
+                watched.signal(Signal::KILL);
+                tell.send_replace(Some(Exit::default()));
+            }
+        });
+        Ok(Self { parts, console, ended, hears: Mutex::new(Some(hears)) })
     }
 
     async fn make(
@@ -101,7 +170,7 @@ impl OciContainer {
         folder: &Path,
         cgroup: &str,
         shared: Option<Shared>,
-    ) -> Result<(Parts, io::PipeReader, io::PipeReader), ContainerError> {
+    ) -> Result<(Parts, Arrived), ContainerError> {
         let id = specification.id.clone();
         // Before anything is made: what this machine cannot do is no failure on the way.
         let nft = match (&specification.way_out, &engine.nft) {
@@ -140,19 +209,19 @@ impl OciContainer {
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join("config.json"));
         let written = file.and_then(|mut file| file.write_all(document.to_string().as_bytes()));
         written.map_err(ContainerError::during("writing a container's configuration"))?;
-        let pipes = || -> io::Result<_> { Ok((io::pipe()?, io::pipe()?)) };
-        let ((stdout, out), (stderr, err)) = pipes().map_err(ContainerError::during("making pipes"))?;
-        let (runtime, bundle, name) = (engine.runtime.clone(), folder.to_owned(), id.clone());
-        let create = move || runtime.create(&name, &bundle, out, err);
-        let (pid, range) = rootfs.mounted(range, create).await?;
+        let mut state =
+            State::new(engine.runtime.clone(), cgroup.to_owned(), range.first(), engine.unattended_seconds);
+        state.beside = shared.as_ref().map(|shared| shared.of.clone());
+        state.way_out = specification.way_out.is_some();
+        let written = state::make_folder(folder).and_then(|()| state.write(folder));
+        written.map_err(ContainerError::during("writing a container's state"))?;
+        let (program, bundle) = (engine.program.clone(), folder.to_owned());
+        let ((link, arrived), range) = rootfs.mounted(range, move || shim::launch(&program, &bundle)).await?;
         // It was open while the runtime looked it up.
         drop(shared);
-        let opened = || -> io::Result<(OwnedFd, OwnedFd)> {
-            let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
-            let network = fs::File::open(format!("/proc/{}/ns/net", pid.as_raw_nonzero()))?;
-            Ok((rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?, network.into()))
-        };
-        let (process, network) = opened().map_err(ContainerError::during("finding a container's process"))?;
+        let pid = arrived.pid.ok_or(ContainerError::Ended)?;
+        let opened = opened_process(pid, None);
+        let (process, network) = opened.map_err(ContainerError::during("finding a container's process"))?;
         let network = Arc::new(network);
         let gate = match (&specification.way_out, nft) {
             (Some(way_out), Some(nft)) => Some(Gate::build(network.clone(), nft).await?.serve(way_out.clone())?),
@@ -163,18 +232,16 @@ impl OciContainer {
             engine: engine.clone(),
             folder: folder.to_owned(),
             cgroup: cgroup.to_owned(),
-            process,
-            network,
+            state: Mutex::new(state),
+            link: Arc::new(link),
+            process: Some(process),
+            network: Some(network),
             gate: Mutex::new(gate),
             destroyed: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             range: Mutex::new(Some(range)),
         };
-        Ok((parts, stdout, stderr))
-    }
-
-    fn signal(&self, signal: Signal) {
-        // It has ended if this fails.
-        let _ = rustix::process::pidfd_send_signal(&self.parts.process, signal);
+        Ok((parts, arrived))
     }
 
     async fn wait(&self) -> Exit {
@@ -188,21 +255,35 @@ impl OciContainer {
 }
 
 impl Parts {
+    fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
+            // It has ended if this fails.
+            let _ = rustix::process::pidfd_send_signal(process, signal);
+        }
+    }
+
     /// Blocks until nothing of the container is left.
     fn destroy(&self) -> Result<(), ContainerError> {
         if self.destroyed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
+        self.signal(Signal::KILL);
         // What is frozen does not die.
         let _ = self.engine.cgroups.set_frozen(&self.cgroup, false);
-        let end = Timespec { tv_sec: DEATH_SECONDS, tv_nsec: 0 };
-        let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
-        let _ = poll(&mut ended, Some(&end));
+        if let Some(process) = &self.process {
+            let end = Timespec { tv_sec: DEATH_SECONDS, tv_nsec: 0 };
+            let mut ended = [PollFd::new(process, PollFlags::IN)];
+            let _ = poll(&mut ended, Some(&end));
+        }
         // The runtime may have no record of a container whose creation it did not finish.
         if let Err(error) = self.engine.runtime.delete(&self.id, &self.folder) {
             tracing::debug!(cause = error.told(), "the runtime did not delete a container");
+        }
+        self.link.end();
+        if let Some(process) = &self.process {
+            // It is our child if its shim was killed.
+            let _ = rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         }
         self.engine.forget(&self.folder, &self.cgroup)?;
         self.range.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -213,7 +294,7 @@ impl Parts {
 impl Drop for OciContainer {
     fn drop(&mut self) {
         let parts = self.parts.clone();
-        if parts.destroyed.load(Ordering::Acquire) {
+        if parts.destroyed.load(Ordering::Acquire) || parts.left.load(Ordering::Acquire) {
             return;
         }
         let destroying = std::thread::Builder::new().name("destroy".into()).spawn(move || {
@@ -238,13 +319,15 @@ impl Container for OciContainer {
         image: &'a Arc<Image>,
     ) -> BoxFuture<'a, Result<Arc<dyn Container>, ContainerError>> {
         let resolves = self.parts.gate.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        let shared = Shared { network: self.parts.network.clone(), resolves };
+        let shared = self.parts.network.clone();
+        let shared = shared.map(|network| Shared { of: self.parts.id.clone(), network, resolves });
         Box::pin(async move {
+            let shared = Some(shared.ok_or(ContainerError::Ended)?);
             if specification.way_out.is_some() {
                 let problem = "a container beside another has no way out of its own";
                 return Err(ContainerError::Unsupported(problem.into()));
             }
-            let container = Self::create(&self.parts.engine, specification, image, Some(shared)).await?;
+            let container = Self::create(&self.parts.engine, specification, image, shared).await?;
             Ok(Arc::new(container) as Arc<dyn Container>)
         })
     }
@@ -260,6 +343,7 @@ impl Container for OciContainer {
     fn connect(&self, port: u16) -> BoxFuture<'_, io::Result<Box<dyn Io>>> {
         let network = self.parts.network.clone();
         Box::pin(async move {
+            let network = network.ok_or(io::ErrorKind::NotConnected)?;
             let stream = network::connect(network, port).await?;
             Ok(Box::new(stream) as Box<dyn Io>)
         })
@@ -272,6 +356,39 @@ impl Container for OciContainer {
             let set = tokio::task::spawn_blocking(set).await;
             set.map_err(ContainerError::during("freezing a container"))?
                 .map_err(ContainerError::during("freezing a container"))
+        })
+    }
+
+    fn note<'a>(&'a self, note: &'a Note) -> BoxFuture<'a, Result<(), ContainerError>> {
+        let (parts, note) = (self.parts.clone(), note.clone());
+        Box::pin(async move {
+            let write = move || {
+                let mut state = parts.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.note = Some(note);
+                state.write(&parts.folder)
+            };
+            let written = tokio::task::spawn_blocking(write).await;
+            written
+                .map_err(ContainerError::during("writing a container's state"))?
+                .map_err(ContainerError::during("writing a container's state"))
+        })
+    }
+
+    fn leave(&self) -> BoxFuture<'_, Result<(), ContainerError>> {
+        Box::pin(async move {
+            if self.parts.destroyed.load(Ordering::Acquire) {
+                return Err(ContainerError::Ended);
+            }
+            self.parts.left.store(true, Ordering::Release);
+            let hears = self.hears.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(hears) = hears {
+                hears.abort();
+                // An error: it was aborted, which is what was wanted.
+                let _ = hears.await;
+            }
+            self.parts.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.console.close();
+            Ok(())
         })
     }
 
@@ -289,12 +406,12 @@ impl Container for OciContainer {
 
     fn stop(&self, grace: Duration) -> BoxFuture<'_, Result<Exit, ContainerError>> {
         Box::pin(async move {
-            self.signal(Signal::TERM);
+            self.parts.signal(Signal::TERM);
             // A first process without a handler ignores it, so this is often waited out.
             if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
                 return Ok(exit);
             }
-            self.signal(Signal::KILL);
+            self.parts.signal(Signal::KILL);
             let killed = tokio::time::timeout(Duration::from_secs(DEATH_SECONDS.unsigned_abs()), self.wait()).await;
             killed.map_err(ContainerError::during("waiting for a killed container"))
         })
@@ -317,38 +434,16 @@ fn folder_of(image: &Image) -> Result<&Path, ContainerError> {
     }
 }
 
-/// Reads a stream into the console until all of the container's processes have closed it.
-fn read(pipe: io::PipeReader, console: Console, stream: Stream) -> Result<(), ContainerError> {
-    let pipe = Receiver::from_owned_fd(pipe.into());
-    let mut pipe = pipe.map_err(ContainerError::during("reading a container's output"))?;
-    tokio::spawn(async move {
-        let mut buffer = vec![0; 16 * 1024];
-        while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-            console.push(stream, &buffer[..read]);
-        }
-        console.end(stream);
-    });
-    Ok(())
-}
-
-/// Waits for the end of the container's first process. It is our child: the runtime has ended, and orphans come to us.
-fn watch_exit(parts: &Arc<Parts>) -> Result<watch::Receiver<Option<Exit>>, ContainerError> {
-    let process = parts.process.try_clone().map_err(ContainerError::during("watching a container"))?;
-    // SAFETY: an owned descriptor stays open, and the same, as long as what owns it.
-    let watched = unsafe { AsyncFd::register(process) };
-    let watched = watched.map_err(ContainerError::during("watching a container"))?;
-    let (tell, ended) = watch::channel(None);
-    let (cgroups, cgroup) = (parts.engine.cgroups.clone(), parts.cgroup.clone());
-    tokio::spawn(async move {
-        let _ = watched.readable().await;
-        let status = rustix::process::waitid(WaitId::PidFd(watched.get_ref().as_fd()), WaitIdOptions::EXITED);
-        let mut exit = Exit::default();
-        if let Ok(Some(status)) = status {
-            exit.code = status.exit_status();
-            exit.signal = status.terminating_signal();
-        }
-        exit.out_of_memory = cgroups.ran_out_of_memory(&cgroup);
-        tell.send_replace(Some(exit));
-    });
-    Ok(ended)
+/// A process, and its network. With a control group: if it is in that one; else it is another process that has its number now.
+fn opened_process(pid: i32, cgroup: Option<&str>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+    let process = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+    let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    let network = fs::File::open(folder.join("ns/net"))?;
+    if let Some(cgroup) = cgroup
+        && !fs::read_to_string(folder.join("cgroup"))?.contains(cgroup)
+    {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok((process, network.into()))
 }

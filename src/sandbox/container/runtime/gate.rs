@@ -44,16 +44,15 @@ impl Gate {
     /// # Errors
     /// Whatever the kernel or nft says; then there may be a part of it, and the namespace must not be used.
     pub(super) async fn build(namespace: Arc<OwnedFd>, nft: PathBuf) -> Result<Self, ContainerError> {
-        let (answer, answered) = oneshot::channel();
-        // A thread that ends after it, as in `network.rs`. nft is started by it, and so within the namespace.
-        let story = move || {
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            build(&nft)
-        };
-        let spawned = thread::Builder::new().name("gate".into()).spawn(move || drop(answer.send(story())));
-        spawned.map_err(ContainerError::during("starting a thread"))?;
-        let built = answered.await.map_err(ContainerError::during("building a container's way out"))?;
-        built.map_err(ContainerError::during("building a container's way out"))
+        within(namespace, move || build(&nft)).await
+    }
+
+    /// The sockets again, in a `namespace` where an earlier gateway built it: addresses, routes and rules are there.
+    ///
+    /// # Errors
+    /// Also when something in the container has taken a port meanwhile.
+    pub(super) async fn reopen(namespace: Arc<OwnedFd>) -> Result<Self, ContainerError> {
+        within(namespace, listen).await
     }
 
     /// Whether one can be built on this machine.
@@ -141,13 +140,36 @@ fn original_destination(stream: &TcpStream) -> io::Result<SocketAddrV4> {
     Ok(SocketAddrV4::new(u32::from_be(address.sin_addr.s_addr).into(), u16::from_be(address.sin_port)))
 }
 
+/// Does `story` in the namespace.
+async fn within(
+    namespace: Arc<OwnedFd>,
+    story: impl FnOnce() -> io::Result<Gate> + Send + 'static,
+) -> Result<Gate, ContainerError> {
+    let (answer, answered) = oneshot::channel();
+    // A thread that ends after it, as in `network.rs`. nft is started by it, and so within the namespace.
+    let story = move || {
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        story()
+    };
+    let spawned = thread::Builder::new().name("gate".into()).spawn(move || drop(answer.send(story())));
+    spawned.map_err(ContainerError::during("starting a thread"))?;
+    let built = answered.await.map_err(ContainerError::during("building a container's way out"))?;
+    built.map_err(ContainerError::during("building a container's way out"))
+}
+
 /// To be called in the namespace, on a thread that ends after it.
 fn build(nft: &Path) -> io::Result<Gate> {
     route()?;
     // They are there before any process of the container is, so that none of them can have the ports.
+    let gate = listen()?;
+    load(nft)?;
+    Ok(gate)
+}
+
+/// The same.
+fn listen() -> io::Result<Gate> {
     let connections = StdListener::bind((Ipv4Addr::LOCALHOST, CONNECTIONS_PORT))?;
     let names = StdSocket::bind((Ipv4Addr::LOCALHOST, NAMES_PORT))?;
-    load(nft)?;
     Ok(Gate { connections, names })
 }
 

@@ -1,32 +1,64 @@
-//! What a gateway left that was killed: its containers still run. They belong to nobody, so they are ended before new ones
-//! are made.
+//! What an earlier gateway left: containers whose sessions can go on, and what is to be taken away.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::backend::Engine;
-use crate::sandbox::container::ContainerError;
+use super::cgroup::Cgroups;
+use super::shim::Link;
+use super::state::State;
+use crate::sandbox::container::{ContainerError, InstanceId};
 
-/// Takes away all containers of this gateway's folder; gives how many there were.
-pub(super) fn clear(engine: &Engine) -> Result<usize, ContainerError> {
-    let found = containers(&engine.containers).map_err(ContainerError::during("looking for leftover containers"))?;
-    for folder in &found {
-        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let cgroup = format!("{}/{name}", engine.cgroup);
-        // First by the kernel's own means: a runtime can fail on records that were half written.
-        engine.cgroups.destroy(&cgroup).map_err(ContainerError::during("ending a leftover container"))?;
-        let records = engine.runtime.records.join(name);
-        if records.exists() {
-            fs::remove_dir_all(records).map_err(ContainerError::during("removing a leftover container"))?;
-        }
-        fs::remove_dir_all(folder).map_err(ContainerError::during("removing a leftover container"))?;
+/// The containers that there are, with the state of those that can be adopted. What belongs to none of them is taken away.
+pub(super) fn find(engine: &Engine) -> Result<BTreeMap<InstanceId, Option<State>>, ContainerError> {
+    let doing = "looking for leftover containers";
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(&engine.containers).map_err(ContainerError::during(doing))? {
+        let path = entry.map_err(ContainerError::during(doing))?.path();
+        let Some(id) = path.file_name().and_then(|name| name.to_str()).and_then(InstanceId::parse) else {
+            fs::remove_dir_all(&path).map_err(ContainerError::during("removing what is no container"))?;
+            continue;
+        };
+        let state = State::read(&path).inspect_err(|error| {
+            tracing::warn!(%error, "the state of a container that an earlier gateway left cannot be used: it is taken away");
+        });
+        found.insert(id, state.ok());
     }
     // Groups without a folder, if the folders went (they are in memory) and the groups did not.
-    engine.cgroups.destroy(&engine.cgroup).map_err(ContainerError::during("ending leftover containers"))?;
-    Ok(found.len())
+    let known = |name: &str| InstanceId::parse(name).is_some_and(|id| found.contains_key(&id));
+    for name in engine.cgroups.below(&engine.cgroup).into_iter().filter(|name| !known(name)) {
+        let group = format!("{}/{name}", engine.cgroup);
+        engine.cgroups.destroy(&group).map_err(ContainerError::during("ending leftover containers"))?;
+    }
+    Ok(found)
 }
 
-fn containers(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
+/// Takes away a container that nobody adopted.
+pub(super) fn clear(engine: &Engine, id: &InstanceId) -> Result<(), ContainerError> {
+    let folder = engine.containers.join(id.as_str());
+    let doing = "ending a leftover container";
+    // It would not die before its container, which it could still write for.
+    let shim = Link::open(&folder).ok();
+    let cgroup = format!("{}/{id}", engine.cgroup);
+    let gone = take_away(&engine.cgroups, &cgroup, &engine.runtime.records, id.as_str());
+    if let Some((link, _)) = shim {
+        link.end();
+    }
+    gone.map_err(ContainerError::during(doing))?;
+    absent(fs::remove_dir_all(folder)).map_err(ContainerError::during(doing))
+}
+
+/// Ends a container by the kernel's own means: a runtime can fail on records that were half written. Its folder stays.
+pub(super) fn take_away(cgroups: &Cgroups, cgroup: &str, records: &Path, id: &str) -> io::Result<()> {
+    cgroups.destroy(cgroup)?;
+    absent(fs::remove_dir_all(records.join(id)))
+}
+
+fn absent(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -12,7 +12,9 @@
 //! | `network.rs` | sockets made inside a container's network |
 //! | `gate.rs` | the way out, for containers that have one |
 //! | `cgroup.rs` | freezing, and what the kernel says about memory |
-//! | `leftovers.rs` | what a gateway left that was killed |
+//! | `shim/` | the process beside a container that outlives the gateway |
+//! | `state.rs` | what is kept of a container for the next gateway |
+//! | `leftovers.rs` | what an earlier gateway left |
 //!
 //! Nothing is mounted in the machine's own mount namespace, and no network device, address or firewall rule is made
 //! outside of a container's own network: so a crash leaves processes and control groups, and nothing else.
@@ -27,6 +29,8 @@ mod leftovers;
 mod network;
 mod rootfs;
 mod seccomp;
+pub mod shim;
+mod state;
 mod user;
 mod version;
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Numbers of one container.
 pub(super) const RANGE: u32 = 65_536;
@@ -44,9 +44,27 @@ impl UserRanges {
 
     /// Takes a range.
     pub(super) fn take(self: &Arc<Self>) -> io::Result<UserRange> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let all = (0..RANGES).map(|at| (self.start + at) % RANGES);
         let slot = all.into_iter().find(|slot| !slots.used.contains(slot)).ok_or(io::ErrorKind::QuotaExceeded)?;
+        self.hold(slots, slot)
+    }
+
+    /// Takes the range that begins with `first`, which a container has that an earlier gateway made.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when it is taken, `InvalidInput` when there is no such range.
+    pub(super) fn claim(self: &Arc<Self>, first: u32) -> io::Result<UserRange> {
+        let slot = first.checked_sub(FIRST).filter(|above| above % RANGE == 0).map(|above| above / RANGE);
+        let slot = slot.filter(|slot| *slot < RANGES).ok_or(io::ErrorKind::InvalidInput)?;
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.used.contains(&slot) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.hold(slots, slot)
+    }
+
+    fn hold(self: &Arc<Self>, mut slots: MutexGuard<'_, Slots>, slot: u32) -> io::Result<UserRange> {
         let namespace = match slots.namespaces.get(&slot) {
             Some(namespace) => namespace.clone(),
             None => {
