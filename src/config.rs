@@ -144,6 +144,7 @@ impl Settings {
         let mut names = BTreeSet::new();
         let all = self.pools.iter().map(|pool| &pool.name).chain(self.container_pools.iter().map(|pool| &pool.name));
         wrong.extend(all.filter(|name| !names.insert(*name)).map(|name| format!("pool {name}: the name is taken")));
+        wrong.extend(self.containers.iter().flat_map(OciSettings::problems));
         wrong.extend(self.records.problems());
         wrong.extend(self.otlp().problems());
         if self.pools.is_empty() && self.container_pools.is_empty() {
@@ -295,9 +296,10 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_told_at_once() {
-        let text = "keys = ['short']\n[[pool]]\nname = 'a'\ncooldown_seconds = 0\n[[pool]]\nname = 'A'\n";
+        let text = "keys = ['short']\n[[pool]]\nname = 'a'\ncooldown_seconds = 0\n[[pool]]\nname = 'A'\n\
+            [containers]\nunattended_seconds = 0\n";
         let error = toml::from_str::<Settings>(text).unwrap().check().unwrap_err().to_string();
-        for part in ["cooldown_seconds", "the name is taken", "16 characters"] {
+        for part in ["cooldown_seconds", "unattended_seconds", "the name is taken", "16 characters"] {
             assert!(error.contains(part), "{part}: {error}");
         }
     }

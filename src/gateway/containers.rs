@@ -49,7 +49,9 @@ impl Containers {
         match self.backend.clear().await {
             Ok(0) => {}
             Ok(containers) => tracing::warn!(containers, "containers of an earlier gateway were taken away"),
-            Err(error) => tracing::error!(cause = error.told(), "containers of an earlier gateway cannot be taken away"),
+            Err(error) => {
+                tracing::error!(cause = error.told(), "containers of an earlier gateway cannot be taken away")
+            }
         }
     }
 }

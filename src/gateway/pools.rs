@@ -274,7 +274,9 @@ impl Pools {
     fn place(&self, before: Option<Open>, opened: Opened) -> Open {
         match (before, opened) {
             (Some(Open::Interpreter(older)), Opened::Interpreter(pool)) => Open::Interpreter(older.succeeded_by(pool)),
-            (Some(Open::Containers(older)), Opened::Containers(young)) => Open::Containers(older.succeeded_by(young.pool)),
+            (Some(Open::Containers(older)), Opened::Containers(young)) => {
+                Open::Containers(older.succeeded_by(young.pool))
+            }
             // Its kind cannot be changed: nothing else was there.
             (_, Opened::Interpreter(pool)) => Open::Interpreter(SessionPool::open(pool, self.drain.clone())),
             (_, Opened::Containers(pool)) => Open::Containers(ContainerSessionPool::open(pool, self.drain.clone())),

@@ -19,6 +19,7 @@ mod command_line_tls;
 mod conformance;
 mod console;
 mod container_access;
+mod container_adoption;
 mod container_crash;
 mod container_egress;
 mod container_engines;

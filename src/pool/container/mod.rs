@@ -196,7 +196,11 @@ impl ContainerPool {
         Reopened { pool, older: pools }
     }
 
-    fn new(specification: ContainerPoolSpecification, backend: Arc<dyn ContainerBackend>, records: &Records) -> Arc<Self> {
+    fn new(
+        specification: ContainerPoolSpecification,
+        backend: Arc<dyn ContainerBackend>,
+        records: &Records,
+    ) -> Arc<Self> {
         let specification = Arc::new(specification);
         let records = records.pool(specification.name.as_str(), &specification.tags, specification.console_log);
         let supply = Supply::open(specification.clone(), backend.clone(), records.clone());
@@ -217,7 +221,11 @@ impl ContainerPool {
             let adopted = self.adopt_one(heir).await;
             adopted.inspect_err(|error| {
                 let pool = self.specification.name.as_str();
-                tracing::warn!(pool, cause = error.told(), "a container that an earlier gateway left cannot be taken over");
+                tracing::warn!(
+                    pool,
+                    cause = error.told(),
+                    "a container that an earlier gateway left cannot be taken over"
+                );
                 if let Some(session) = &heir.facts.session {
                     let log = "its container could not be taken over when the gateway was started again";
                     self.records.lifecycle(&session.identifier, Level::Warning, "SessionLost", log);
@@ -228,8 +236,7 @@ impl ContainerPool {
     }
 
     async fn adopt_one(&self, Heir { id, facts }: &Heir) -> Result<(), ContainerError> {
-        let instance =
-            Instance::adopt(&self.backend, &self.specification, id, &facts.beside, &self.records).await?;
+        let instance = Instance::adopt(&self.backend, &self.specification, id, &facts.beside, &self.records).await?;
         self.supply.adopt(&instance, facts.session.is_some()).await?;
         let Some(facts) = &facts.session else { return Ok(()) };
         let mut sessions = self.lock();

@@ -29,8 +29,7 @@ pub(super) struct Facts {
 pub(super) fn of(template: &ContainerPoolSpecification, instance: &Instance, session: Option<&Session>) -> Note {
     let (session, ends_at) = session.map(|session| session.facts(instance)).unzip();
     let beside = instance.beside().iter().map(|(name, other)| (name.clone(), other.id().clone())).collect();
-    let facts =
-        Facts { template: without_secrets(template), secrets: digest(template), beside, session };
+    let facts = Facts { template: without_secrets(template), secrets: digest(template), beside, session };
     Note { facts: serde_json::to_value(facts).expect("it becomes JSON"), ends_at }
 }
 

@@ -142,9 +142,7 @@ impl Session {
     pub(super) fn has_news(&self) -> bool {
         let uses = self.uses();
         let noted = *self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.is_none_or(|(count, at)| {
-            count != uses.count || (uses.under_way > 0 && at.elapsed() > NOTED_WHILE_BUSY)
-        })
+        noted.is_none_or(|(count, at)| count != uses.count || (uses.under_way > 0 && at.elapsed() > NOTED_WHILE_BUSY))
     }
 
     /// See [`super::Lease::turn`].

@@ -113,7 +113,11 @@ impl Supply {
     ///
     /// # Errors
     /// When it cannot be set to sleep, or to go on. It is ended then.
-    pub(super) async fn adopt(self: &Arc<Self>, instance: &Arc<Instance>, is_session: bool) -> Result<(), ContainerError> {
+    pub(super) async fn adopt(
+        self: &Arc<Self>,
+        instance: &Arc<Instance>,
+        is_session: bool,
+    ) -> Result<(), ContainerError> {
         let unused = Unused(instance);
         if instance.container().exit().is_none() {
             instance.set_frozen(self.freezes && !is_session).await?;

@@ -89,14 +89,7 @@ impl Console {
     }
 
     /// Takes what came on a stream at a time, and how much has come up to its end. `recorded`: somebody has written it down.
-    pub(super) fn push_at(
-        &self,
-        at: OffsetDateTime,
-        stream: Stream,
-        bytes: &[u8],
-        position: u64,
-        recorded: bool,
-    ) {
+    pub(super) fn push_at(&self, at: OffsetDateTime, stream: Stream, bytes: &[u8], position: u64, recorded: bool) {
         let mut kept = self.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             for part in piece.chunks(LINE_BYTES) {

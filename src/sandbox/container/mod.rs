@@ -82,12 +82,13 @@ pub trait ContainerBackend: Send + Sync {
     /// where its connections go from now on; it must have one exactly if it was made with one.
     ///
     /// # Errors
-    /// When it cannot be taken over; then it is taken away, in the background at the latest.
+    /// When it cannot be taken over; then it was taken away.
     fn adopt<'a>(&'a self, _id: &'a InstanceId, _way_out: Option<Arc<WayOut>>) -> Answer<'a, Arc<dyn Container>> {
         Box::pin(async { Err(ContainerError::Unsupported("containers of this engine end with their gateway".into())) })
     }
 
-    /// Takes away what was left and not adopted; gives how many containers that were.
+    /// Takes away what was left and not adopted; gives how many containers that were. What nobody could adopt went when the backend
+    /// was opened.
     fn clear(&self) -> Answer<'_, usize> {
         Box::pin(async { Ok(0) })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,8 +18,8 @@ use super::cgroup::Cgroups;
 use super::command::Runtime;
 use super::container::OciContainer;
 use super::gate::{self, Gate};
+use super::leftovers::Leftover;
 use super::user::UserRanges;
-use super::state::State;
 use super::{leftovers, rootfs};
 use crate::egress::connections::WayOut;
 use crate::sandbox::container::docker::DockerSettings;
@@ -80,6 +80,18 @@ impl Default for OciSettings {
 
 fn own_program() -> PathBuf {
     "/proc/self/exe".into()
+}
+
+impl OciSettings {
+    /// The longest that a container may be left alone, in seconds: thirty days.
+    const MAX_UNATTENDED_SECONDS: u64 = 30 * 24 * 3600;
+
+    /// What makes no sense, in sentences.
+    pub fn problems(&self) -> Vec<String> {
+        let (seconds, most) = (self.unattended_seconds, Self::MAX_UNATTENDED_SECONDS);
+        let problem = format!("containers.unattended_seconds: is {seconds}; it must be from 1 to {most}");
+        if (1..=most).contains(&seconds) { Vec::new() } else { vec![problem] }
+    }
 }
 
 /// In order of preference: runc is what most machines have and most people test with.
@@ -146,8 +158,8 @@ pub struct OciBackend {
     engine: Arc<Engine>,
     images: ImageStore,
     report: BackendReport,
-    /// What an earlier gateway left, and nobody has adopted. Without a state: it cannot be.
-    left: Mutex<BTreeMap<InstanceId, Option<State>>>,
+    /// What an earlier gateway left, and nobody has adopted.
+    left: Mutex<BTreeMap<InstanceId, Leftover>>,
 }
 
 impl OciBackend {
@@ -213,7 +225,7 @@ impl OciBackend {
         Ok(Self { engine: Arc::new(engine), images, report, left: Mutex::new(left) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Option<State>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Leftover>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -261,7 +273,7 @@ fn layout(
     let [containers, records, etc] = ["containers", "records", "etc"].map(|part| folder.join(part));
     let agent_file = folder.join("agent");
     let make = |path: &Path, mode| fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-    let write = || -> std::io::Result<File> {
+    let write = || -> std::io::Result<()> {
         // Containers pass through these with their own numbers.
         make(&containers, 0o711)?;
         make(&etc, 0o755)?;
@@ -272,11 +284,10 @@ fn layout(
         fs::write(etc.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
         let resolver = format!("nameserver {}\noptions timeout:15 attempts:2\n", gate::ADDRESS);
         fs::write(etc.join("resolv-out.conf"), resolver)?;
-        File::create(folder.join("lock"))
+        Ok(())
     };
-    let lock = write().map_err(ContainerError::during("making the folders of containers"))?;
-    hold(&lock)
-        .map_err(|_| ContainerError::Unsupported("another gateway runs containers with this data folder".into()))?;
+    let lock = lock(&folder)?;
+    write().map_err(ContainerError::during("making the folders of containers"))?;
     put_agent(&agent_file).map_err(ContainerError::during("writing the agent of containers"))?;
     let cgroups = Cgroups::of_this_machine();
     // crun stops at a machine that has both kinds of control groups; without the second, which has no controllers, it
@@ -308,6 +319,25 @@ fn put_agent(path: &Path) -> std::io::Result<()> {
     fs::write(&making, agent::PROGRAM)?;
     fs::set_permissions(&making, fs::Permissions::from_mode(0o755))?;
     fs::rename(making, path)
+}
+
+/// Makes a gateway's folder, and takes its lock.
+fn lock(folder: &Path) -> Result<File, ContainerError> {
+    let path = folder.join("lock");
+    let make = || {
+        fs::DirBuilder::new().recursive(true).mode(0o711).create(folder)?;
+        File::create(&path)
+    };
+    loop {
+        let file = make().map_err(ContainerError::during("making the folders of containers"))?;
+        hold(&file)
+            .map_err(|_| ContainerError::Unsupported("another gateway runs containers with this data folder".into()))?;
+        // A gateway that ended meanwhile has removed its file, and the next may have made another: only one of them is there.
+        let own = file.metadata().map_err(ContainerError::during("looking at the lock of containers"))?.ino();
+        if fs::metadata(&path).is_ok_and(|there| there.ino() == own) {
+            return Ok(file);
+        }
+    }
 }
 
 /// Takes the lock. Of a gateway that was killed just now, a process that was about to become something else may hold it for
@@ -370,8 +400,8 @@ impl ContainerBackend for OciBackend {
     }
 
     fn left(&self) -> Vec<Left> {
-        let noted = |(id, state): (&InstanceId, &Option<State>)| {
-            let note = state.as_ref()?.note.clone()?;
+        let noted = |(id, leftover): (&InstanceId, &Leftover)| {
+            let note = leftover.state.note.clone()?;
             Some(Left { id: id.clone(), facts: note.facts })
         };
         self.lock().iter().filter_map(noted).collect()
@@ -383,9 +413,19 @@ impl ContainerBackend for OciBackend {
         way_out: Option<Arc<WayOut>>,
     ) -> BoxFuture<'a, Result<Arc<dyn Container>, ContainerError>> {
         Box::pin(async move {
-            let state = self.lock().get(id).cloned().flatten().ok_or(ContainerError::Ended)?;
-            let container = OciContainer::adopt(&self.engine, id, state, way_out).await?;
-            self.lock().remove(id);
+            let leftover = self.lock().remove(id).ok_or(ContainerError::Ended)?;
+            let container = OciContainer::adopt(&self.engine, id, leftover, way_out).await;
+            let container = match container {
+                Ok(container) => container,
+                Err(error) => {
+                    let (engine, id) = (self.engine.clone(), id.clone());
+                    let cleared = tokio::task::spawn_blocking(move || leftovers::clear(&engine, &id)).await;
+                    if let Ok(Err(error)) = cleared {
+                        tracing::error!(cause = error.told(), "a leftover container could not be taken away");
+                    }
+                    return Err(error);
+                }
+            };
             Ok(Arc::new(container) as Arc<dyn Container>)
         })
     }

@@ -99,7 +99,8 @@ impl Cgroups {
 
     /// Names of the groups right below `group`.
     pub(super) fn below(&self, group: &str) -> BTreeSet<String> {
-        let entries = self.folders(group).into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+        let entries =
+            self.folders(group).into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
         let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }

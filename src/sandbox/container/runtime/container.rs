@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::backend::Engine;
 use super::gate::Gate;
+use super::leftovers::Leftover;
 use super::rootfs::Rootfs;
 use super::shim::{self, Arrived, Link};
 use super::state::{self, State};
@@ -105,7 +106,7 @@ impl OciContainer {
     pub(super) async fn adopt(
         engine: &Arc<Engine>,
         id: &InstanceId,
-        state: State,
+        Leftover { state, range }: Leftover,
         way_out: Option<Arc<WayOut>>,
     ) -> Result<Self, ContainerError> {
         if way_out.is_some() != state.way_out {
@@ -117,8 +118,6 @@ impl OciContainer {
         let opened = tokio::task::spawn_blocking(move || Link::open(&within)).await;
         let doing = "connecting to a container's shim";
         let (link, arrived) = opened.map_err(ContainerError::during(doing))?.map_err(ContainerError::during(doing))?;
-        let range = engine.ranges.claim(state.first_uid);
-        let range = range.map_err(ContainerError::during("taking a range of user numbers"))?;
         // One that ends just now cannot be found; its shim tells so.
         let found = arrived.pid.and_then(|pid| opened_process(pid, Some(&state.cgroup)).ok());
         let (process, network) = found.unzip();
@@ -209,8 +208,7 @@ impl OciContainer {
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join("config.json"));
         let written = file.and_then(|mut file| file.write_all(document.to_string().as_bytes()));
         written.map_err(ContainerError::during("writing a container's configuration"))?;
-        let mut state =
-            State::new(engine.runtime.clone(), cgroup.to_owned(), range.first(), engine.unattended_seconds);
+        let mut state = State::new(engine.runtime.clone(), cgroup.to_owned(), range.first(), engine.unattended_seconds);
         state.beside = shared.as_ref().map(|shared| shared.of.clone());
         state.way_out = specification.way_out.is_some();
         let written = state::make_folder(folder).and_then(|()| state.write(folder));
@@ -283,7 +281,8 @@ impl Parts {
         self.link.end();
         if let Some(process) = &self.process {
             // It is our child if its shim was killed.
-            let _ = rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+            let _ =
+                rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         }
         self.engine.forget(&self.folder, &self.cgroup)?;
         self.range.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -9,10 +9,17 @@ use super::backend::Engine;
 use super::cgroup::Cgroups;
 use super::shim::Link;
 use super::state::State;
+use super::user::UserRange;
 use crate::sandbox::container::{ContainerError, InstanceId};
 
-/// The containers that there are, with the state of those that can be adopted. What belongs to none of them is taken away.
-pub(super) fn find(engine: &Engine) -> Result<BTreeMap<InstanceId, Option<State>>, ContainerError> {
+/// A container that can be adopted. Its user numbers are taken: nobody else gets them meanwhile.
+pub(super) struct Leftover {
+    pub state: State,
+    pub range: UserRange,
+}
+
+/// The containers that can be adopted. Everything else that there is, is taken away.
+pub(super) fn find(engine: &Engine) -> Result<BTreeMap<InstanceId, Leftover>, ContainerError> {
     let doing = "looking for leftover containers";
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(&engine.containers).map_err(ContainerError::during(doing))? {
@@ -21,10 +28,13 @@ pub(super) fn find(engine: &Engine) -> Result<BTreeMap<InstanceId, Option<State>
             fs::remove_dir_all(&path).map_err(ContainerError::during("removing what is no container"))?;
             continue;
         };
-        let state = State::read(&path).inspect_err(|error| {
-            tracing::warn!(%error, "the state of a container that an earlier gateway left cannot be used: it is taken away");
-        });
-        found.insert(id, state.ok());
+        match leftover(engine, &path) {
+            Ok(leftover) => drop(found.insert(id, leftover)),
+            Err(error) => {
+                tracing::warn!(%error, "a container that an earlier gateway left cannot be taken over: it is taken away");
+                clear(engine, &id)?;
+            }
+        }
     }
     // Groups without a folder, if the folders went (they are in memory) and the groups did not.
     let known = |name: &str| InstanceId::parse(name).is_some_and(|id| found.contains_key(&id));
@@ -33,6 +43,15 @@ pub(super) fn find(engine: &Engine) -> Result<BTreeMap<InstanceId, Option<State>
         engine.cgroups.destroy(&group).map_err(ContainerError::during("ending leftover containers"))?;
     }
     Ok(found)
+}
+
+fn leftover(engine: &Engine, folder: &Path) -> io::Result<Leftover> {
+    let state = State::read(folder)?;
+    if state.note.is_none() && state.beside.is_none() {
+        return Err(io::Error::other("it was not ready for anybody yet"));
+    }
+    let range = engine.ranges.claim(state.first_uid)?;
+    Ok(Leftover { state, range })
 }
 
 /// Takes away a container that nobody adopted.

@@ -39,7 +39,16 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(runtime: Runtime, cgroup: String, first_uid: u32, unattended_seconds: u64) -> Self {
-        Self { version: VERSION, runtime, cgroup, first_uid, beside: None, way_out: false, unattended_seconds, note: None }
+        Self {
+            version: VERSION,
+            runtime,
+            cgroup,
+            first_uid,
+            beside: None,
+            way_out: false,
+            unattended_seconds,
+            note: None,
+        }
     }
 
     /// Reads that of the container with this folder.

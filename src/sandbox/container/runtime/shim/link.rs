@@ -106,7 +106,8 @@ impl Link {
             let _ = poll(&mut ended, Some(&patience));
         }
         // It is our child unless an earlier gateway started it.
-        let _ = rustix::process::waitid(WaitId::PidFd(self.shim.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        let _ =
+            rustix::process::waitid(WaitId::PidFd(self.shim.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 }
 

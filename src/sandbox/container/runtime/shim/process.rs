@@ -193,13 +193,22 @@ impl Shim {
 
     /// Takes the ends of children, of which the container's first process is one.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
-            if pid.as_raw_nonzero().get() == self.pid && self.exit.is_none() {
-                self.exit = Some(Exit {
-                    code: status.exit_status(),
-                    signal: status.terminating_signal(),
-                    out_of_memory: Cgroups::of_this_machine().ran_out_of_memory(&self.state.cgroup),
-                });
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == self.pid => {
+                    self.exit = Some(Exit {
+                        code: status.exit_status(),
+                        signal: status.terminating_signal(),
+                        out_of_memory: Cgroups::of_this_machine().ran_out_of_memory(&self.state.cgroup),
+                    });
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    // There is no child, so the container is none of them any more.
+                    self.exit.get_or_insert_default();
+                    return;
+                }
             }
         }
     }
@@ -310,7 +319,7 @@ impl Shim {
         self.alone_until = match self.note() {
             Some((longest, ends_at)) => {
                 let left = ends_at.map_or(longest, |at| {
-                    Duration::from_millis(u64::try_from(at - now_millis()).unwrap_or_default())
+                    Duration::from_millis(u64::try_from(at.saturating_sub(now_millis())).unwrap_or_default())
                 });
                 now + left.min(longest)
             }
