@@ -143,10 +143,12 @@ impl Place {
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     }
 
-    /// How many of them stand for a session, or are ready to.
-    fn noted(&self) -> usize {
-        let state = |folder: PathBuf| fs::read_to_string(folder.join("state/state.json")).unwrap_or_default();
-        self.containers().into_iter().filter(|folder| state(folder.clone()).contains("\"facts\"")).count()
+    /// Whether so many, or more, stand for a session, or are ready to; and none is just being started.
+    fn has_noted(&self, least: usize) -> bool {
+        let states = || self.containers().into_iter().map(|folder| fs::read_to_string(folder.join("state/state.json")));
+        let noted = states().flatten().filter(|state| state.contains("\"facts\"")).count();
+        let others = states().flatten().filter(|state| state.contains("\"beside\":\"")).count();
+        noted >= least && noted + others == states().count()
     }
 
     /// The one that an identifier has.
@@ -218,9 +220,10 @@ async fn sessions_go_on_after_their_gateway_was_killed() {
         eventually("it listens", || first.get("pair", "/get?8081/write?/mine&identifier=session").is_empty());
         assert_eq!(ask(&first, &outside.address.to_string()), "pong to ping");
         assert_eq!(first.shell("echo kept > file; echo done"), ("0".into(), "done\n".into()));
-        eventually("all are ready", || place.noted() == 8);
-        let before = place.containers();
+        eventually("all are ready", || place.has_noted(8));
         std::thread::sleep(Duration::from_millis(300));
+        eventually("all are ready", || place.has_noted(8));
+        let before = place.containers();
         drop(first);
         std::thread::sleep(Duration::from_secs(1));
         let second = Served::start(place.path());
@@ -322,16 +325,18 @@ fn a_session_that_is_left_alone_ends_by_itself() {
     place.configure(&format!("[containers]\nunattended_seconds = 900\n{}", place.pool("app", short)));
     let first = Served::start(place.path());
     assert_eq!(first.get("app", "/count?identifier=session"), "1");
-    eventually("two", || place.noted() == 2);
+    eventually("two", || place.has_noted(2));
     let session = place.container_of("session");
     drop(first);
+    let others = place.containers().len() - 1;
     eventually("its own time was over", || !session.exists());
-    assert_eq!((place.containers().len(), place.shims().len()), (1, 1), "the ready one waits on");
+    eventually("its shim ended", || place.shims().len() == others);
+    assert!(others > 0 && place.containers().len() == others, "the ready one waits on");
     let (limit, long) = ("[containers]\nunattended_seconds = 1\n", "");
     place.configure(&format!("{limit}{}", place.pool("app", long)));
     let second = Served::start(place.path());
     assert_eq!(second.get("app", "/count?identifier=session"), "1");
-    eventually("a ready one", || place.noted() >= 2);
+    eventually("a ready one", || place.has_noted(2));
     drop(second);
     eventually("nothing is left though nobody came", || place.is_clear());
 }

@@ -106,7 +106,7 @@ impl OciContainer {
     pub(super) async fn adopt(
         engine: &Arc<Engine>,
         id: &InstanceId,
-        Leftover { state, range }: Leftover,
+        Leftover { mut state, range }: Leftover,
         way_out: Option<Arc<WayOut>>,
     ) -> Result<Self, ContainerError> {
         if way_out.is_some() != state.way_out {
@@ -126,6 +126,10 @@ impl OciContainer {
             (Some(way_out), Some(network)) => Some(Gate::reopen(network.clone()).await?.serve(way_out)?),
             _ => None,
         };
+        // What the settings say now counts from now on.
+        if std::mem::replace(&mut state.unattended_seconds, engine.unattended_seconds) != engine.unattended_seconds {
+            state.write(&folder).map_err(ContainerError::during("writing a container's state"))?;
+        }
         let parts = Parts {
             id: id.clone(),
             engine: engine.clone(),
