@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use sandpool::cli::{Command, shim};
 
 fn main() -> ExitCode {
-    sandpool::cli::Command::parse().run()
+    shim::asked(std::env::args_os()).unwrap_or_else(|| Command::parse().run())
 }

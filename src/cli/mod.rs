@@ -16,7 +16,7 @@ mod pool;
 mod records;
 mod serve;
 mod session;
-mod shim;
+pub mod shim;
 mod standing;
 mod table;
 mod template;
@@ -69,9 +69,6 @@ enum Verb {
     /// Build images of containers.
     #[command(subcommand)]
     Image(image::Image),
-    /// What the gateway starts beside each container; of no use to anybody else.
-    #[command(hide = true)]
-    Shim(shim::Shim),
 }
 
 impl Command {
@@ -91,7 +88,6 @@ impl Command {
             Verb::Usage(usage) => usage.run(),
             Verb::Interpreter(interpreter) => interpreter.run(),
             Verb::Image(image) => image.run(),
-            Verb::Shim(shim) => shim.run(),
         };
         done.unwrap_or_else(|error| {
             eprintln!("sandpool: {}", chain(error.as_ref()));

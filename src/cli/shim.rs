@@ -1,22 +1,18 @@
 //! `sandpool shim`: the process beside a container. The gateway starts it; people do not.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Args;
+use crate::sandbox::container::runtime::shim::{COMMAND, run};
 
-use super::Done;
-use crate::sandbox::container::runtime::shim;
-
-#[derive(Debug, Args)]
-pub struct Shim {
-    /// The container's folder.
-    folder: PathBuf,
-}
-
-impl Shim {
-    pub fn run(self) -> Done {
-        shim::run(&self.folder)?;
-        Ok(ExitCode::SUCCESS)
+/// Carries the command out if it is this one. It is no subcommand like the others: there is one of it beside each container, which
+/// shall have neither the time nor the memory that the parser of the command line takes.
+pub fn asked(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    if arguments.nth(1)? != COMMAND {
+        return None;
     }
+    let folder = arguments.next()?;
+    // What went wrong was told to the gateway.
+    Some(run(Path::new(&folder)).map_or(ExitCode::from(2), |()| ExitCode::SUCCESS))
 }

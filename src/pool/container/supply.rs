@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,8 @@ const STARTING_AT_ONCE: usize = 4;
 /// Pauses after failures in a row, doubling from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// One that was handed out is replaced so much later: whoever has it is answered first, and starting another takes a processor.
+const REPLACED_AFTER: Duration = Duration::from_millis(20);
 /// After so many failures in a row, whoever comes is told at once instead of waiting.
 const FAILING: u32 = 3;
 
@@ -150,7 +153,9 @@ impl Supply {
             if let Some(refused) = self.refusal() {
                 return Err(refused);
             }
-            self.refill();
+            if self.lock().ready.is_empty() {
+                self.refill();
+            }
             tokio::select! {
                 biased;
                 permit = self.ready.acquire() => permit.expect("it is never closed").forget(),
@@ -452,6 +457,14 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.lock().waiting -= 1;
-        self.0.refill();
+        // There is none when the gateway ends.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let supply = Arc::downgrade(self.0);
+        runtime.spawn(async move {
+            tokio::time::sleep(REPLACED_AFTER).await;
+            if let Some(supply) = supply.upgrade() {
+                supply.refill();
+            }
+        });
     }
 }

@@ -367,6 +367,9 @@ impl Container for OciContainer {
         Box::pin(async move {
             let write = move || {
                 let mut state = parts.state.lock().unwrap_or_else(PoisonError::into_inner);
+                if parts.left.load(Ordering::Acquire) {
+                    return Ok(());
+                }
                 state.note = Some(note);
                 state.write(&parts.folder)
             };

@@ -27,6 +27,6 @@ pub(super) use link::{Arrived, Link, launch};
 pub use process::run;
 
 /// The name of the subcommand that is a shim.
-pub(super) const COMMAND: &str = "shim";
+pub const COMMAND: &str = "shim";
 /// Where it listens, in the folder of the container's state.
 const SOCKET: &str = "socket";
