@@ -1,6 +1,6 @@
 //! Ways out of containers: where they lead, and where not. The first two stories are part of the contract of backends.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::support::containers::{Backend, ask, skip};
 use crate::support::http::eventually;
 use crate::support::images::Recipe;
 use crate::support::managed::{GROUP, Managed};
+use crate::support::server::own_address;
 
 /// What was seen of a way out.
 #[derive(Default)]
@@ -68,13 +69,6 @@ impl Outside {
     fn came(&self) -> usize {
         *self.came.lock().unwrap()
     }
-}
-
-/// The address from which this machine speaks to others.
-fn own_address() -> Option<IpAddr> {
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("198.51.100.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
 }
 
 fn way_out(policy: &str, watched: &Arc<Watched>, lookup: Option<Lookup>) -> Option<Arc<WayOut>> {
