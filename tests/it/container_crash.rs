@@ -57,13 +57,17 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
 
 #[test]
 fn what_a_killed_gateway_left_is_ended_by_the_next() {
-    if !installed("runc") {
-        return;
+    for runtime in ["runc", "runsc"].into_iter().filter(|runtime| installed(runtime)) {
+        killed_and_followed(runtime);
     }
+}
+
+fn killed_and_followed(runtime: &str) {
     let folder = tempfile::tempdir().unwrap();
     let image = Recipe::app(&["serve"]).layout(&folder.path().join("layout"));
     let settings = format!(
-        "[[container_pool]]\nname = 'app'\nimage = '{image}'\ntarget_port = 8080\nready_session_instances = 2\n\
+        "[containers]\nruntime = '{runtime}'\n\
+         [[container_pool]]\nname = 'app'\nimage = '{image}'\ntarget_port = 8080\nready_session_instances = 2\n\
          resources = {{ memory_mebibytes = 64 }}\ntermination_grace_seconds = 0\n"
     );
     fs::write(folder.path().join("sandpool.toml"), settings).unwrap();

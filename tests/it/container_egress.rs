@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::support::container_pools::PoolGateway;
-use crate::support::containers::{Backend, ask, skip};
+use crate::support::containers::{Backend, ask, runtime, skip};
 use crate::support::http::eventually;
 use crate::support::images::Recipe;
 use crate::support::managed::{GROUP, Managed};
@@ -215,7 +215,7 @@ async fn a_pools_connections_are_bounded_counted_and_shown() {
     );
     let Some(gateway) = PoolGateway::open(&settings).await else { return };
     if !gateway.pool.report().enforced.way_out {
-        skip("runc", "no ways out");
+        skip(runtime(), "no ways out");
         return gateway.end().await;
     }
     let target = outside.address;
@@ -260,7 +260,7 @@ async fn a_pool_is_given_a_way_out_by_its_resource() {
     let (ip, port) = (outside.address.ip(), outside.address.port());
     let Some(gateway) = Managed::open().await else { return };
     if !gateway.gateway.containers().unwrap().backend.report().enforced.way_out {
-        skip("runc", "no ways out");
+        skip(runtime(), "no ways out");
         return gateway.end().await;
     }
     let image = Recipe::app(&["serve"]).layout(&gateway.folder().join("layout"));

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,9 +22,10 @@ use super::backend::Engine;
 use super::gate::Gate;
 use super::rootfs::Rootfs;
 use super::user::UserRange;
-use super::{config, network};
+use super::{config, network, orphans};
 use crate::sandbox::container::{
-    Console, Container, ContainerError, ContainerSpecification, Exit, Image, ImageFiles, InstanceId, Io, Stream, agent,
+    Console, Container, ContainerError, ContainerSpecification, Exit, Image, ImageFiles, InstanceId, Io, Isolation,
+    Stream, agent,
 };
 
 /// How long a killed process may take to be gone. The kernel needs milliseconds, and more while it is out of memory.
@@ -58,6 +59,7 @@ struct Parts {
     /// Folder of the container; also the runtime's bundle.
     folder: PathBuf,
     cgroup: String,
+    pid: Pid,
     process: OwnedFd,
     network: Arc<OwnedFd>,
     /// Serves its way out.
@@ -133,6 +135,7 @@ impl OciContainer {
             open_files: engine.open_files,
             network: shared.as_ref().map(Shared::path),
             resolves: specification.way_out.is_some() || shared.as_ref().is_some_and(|shared| shared.resolves),
+            isolation: engine.runtime.isolation(),
             agent: &engine.agent,
         };
         let document = config::document(specification, &image.config, &parts)?;
@@ -145,15 +148,20 @@ impl OciContainer {
         let (runtime, bundle, name) = (engine.runtime.clone(), folder.to_owned(), id.clone());
         let create = move || runtime.create(&name, &bundle, out, err);
         let (pid, range) = rootfs.mounted(range, create).await?;
+        let joined = shared.is_some();
         // It was open while the runtime looked it up.
         drop(shared);
-        let opened = || -> io::Result<(OwnedFd, OwnedFd)> {
+        let opened = || -> io::Result<(Pid, OwnedFd, OwnedFd)> {
             let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+            is_apart(pid)?;
             let network = fs::File::open(format!("/proc/{}/ns/net", pid.as_raw_nonzero()))?;
-            Ok((rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?, network.into()))
+            Ok((pid, rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?, network.into()))
         };
-        let (process, network) = opened().map_err(ContainerError::during("finding a container's process"))?;
+        let (pid, process, network) = opened().map_err(ContainerError::during("finding a container's process"))?;
         let network = Arc::new(network);
+        if engine.runtime.isolation() == Isolation::UserKernel && !joined {
+            network::prepare(network.clone()).await?;
+        }
         let gate = match (&specification.way_out, nft) {
             (Some(way_out), Some(nft)) => Some(Gate::build(network.clone(), nft).await?.serve(way_out.clone())?),
             _ => None,
@@ -163,6 +171,7 @@ impl OciContainer {
             engine: engine.clone(),
             folder: folder.to_owned(),
             cgroup: cgroup.to_owned(),
+            pid,
             process,
             network,
             gate: Mutex::new(gate),
@@ -188,6 +197,17 @@ impl OciContainer {
 }
 
 impl Parts {
+    /// Ends what outlives the first process, and takes its ends.
+    fn end_orphans(&self) {
+        // What fails now is tried again, and told, when the rest is removed.
+        let _ = self.engine.cgroups.destroy(&self.cgroup);
+        let first = self.range.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(UserRange::first);
+        let end = Instant::now() + Duration::from_secs(DEATH_SECONDS.unsigned_abs());
+        while first.is_some_and(|first| orphans::reap(first, self.pid)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Blocks until nothing of the container is left.
     fn destroy(&self) -> Result<(), ContainerError> {
         if self.destroyed.swap(true, Ordering::AcqRel) {
@@ -200,6 +220,9 @@ impl Parts {
         let end = Timespec { tv_sec: DEATH_SECONDS, tv_nsec: 0 };
         let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
         let _ = poll(&mut ended, Some(&end));
+        if self.engine.runtime.isolation() == Isolation::UserKernel {
+            self.end_orphans();
+        }
         // The runtime may have no record of a container whose creation it did not finish.
         if let Err(error) = self.engine.runtime.delete(&self.id, &self.folder) {
             tracing::debug!(cause = error.told(), "the runtime did not delete a container");
@@ -309,6 +332,18 @@ impl Container for OciContainer {
     }
 }
 
+/// Looks that a process shares neither network nor user numbers with the machine: what is done in its network next, and what it is
+/// let reach, stands on that, and a runtime that is told so much by its flags may see it otherwise.
+fn is_apart(pid: Pid) -> io::Result<()> {
+    for name in ["net", "user"] {
+        let own = fs::read_link(format!("/proc/self/ns/{name}"))?;
+        if fs::read_link(format!("/proc/{}/ns/{name}", pid.as_raw_nonzero()))? == own {
+            return Err(io::Error::other(format!("the runtime left it in the machine's own {name} namespace")));
+        }
+    }
+    Ok(())
+}
+
 /// The image's own folder.
 fn folder_of(image: &Image) -> Result<&Path, ContainerError> {
     match &image.files {
@@ -339,6 +374,7 @@ fn watch_exit(parts: &Arc<Parts>) -> Result<watch::Receiver<Option<Exit>>, Conta
     let watched = watched.map_err(ContainerError::during("watching a container"))?;
     let (tell, ended) = watch::channel(None);
     let (cgroups, cgroup) = (parts.engine.cgroups.clone(), parts.cgroup.clone());
+    let user_kernel = parts.engine.runtime.isolation() == Isolation::UserKernel;
     tokio::spawn(async move {
         let _ = watched.readable().await;
         let status = rustix::process::waitid(WaitId::PidFd(watched.get_ref().as_fd()), WaitIdOptions::EXITED);
@@ -347,7 +383,12 @@ fn watch_exit(parts: &Arc<Parts>) -> Result<watch::Receiver<Option<Exit>>, Conta
             exit.code = status.exit_status();
             exit.signal = status.terminating_signal();
         }
-        exit.out_of_memory = cgroups.ran_out_of_memory(&cgroup);
+        let out_of_memory = cgroups.ran_out_of_memory(&cgroup);
+        exit = match exit.code {
+            // Its kernel ends by itself, whatever ended its guest.
+            Some(number) if user_kernel => Exit::of_number(number.into(), out_of_memory),
+            _ => Exit { out_of_memory, ..exit },
+        };
         tell.send_replace(Some(exit));
     });
     Ok(ended)

@@ -16,10 +16,7 @@ pub(super) fn clear(engine: &Engine) -> Result<usize, ContainerError> {
         let cgroup = format!("{}/{name}", engine.cgroup);
         // First by the kernel's own means: a runtime can fail on records that were half written.
         engine.cgroups.destroy(&cgroup).map_err(ContainerError::during("ending a leftover container"))?;
-        let records = engine.runtime.records.join(name);
-        if records.exists() {
-            fs::remove_dir_all(records).map_err(ContainerError::during("removing a leftover container"))?;
-        }
+        engine.runtime.forget(name).map_err(ContainerError::during("removing a leftover container"))?;
         fs::remove_dir_all(folder).map_err(ContainerError::during("removing a leftover container"))?;
     }
     // Groups without a folder, if the folders went (they are in memory) and the groups did not.
