@@ -1,4 +1,4 @@
-//! What containers cost: `cargo bench --bench containers` as root, with runc (or `-- crun`).
+//! What containers cost: `cargo bench --bench containers` as root, with runc; `-- runc crun runsc` for several, one after the other.
 
 #[path = "../tests/it/support/images.rs"]
 #[allow(dead_code)]
@@ -28,29 +28,77 @@ const LARGE_BYTES: usize = 64 << 20;
 
 #[tokio::main]
 async fn main() {
-    let engine = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_else(|| "runc".into());
+    let mut engines: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if engines.is_empty() {
+        engines.push("runc".into());
+    }
+    let mut table = Table::default();
+    for engine in &engines {
+        measure(engine, &mut table).await;
+    }
+    table.print();
+}
+
+async fn measure(engine: &str, table: &mut Table) {
     let folder = tempfile::tempdir().unwrap();
     let program = env!("CARGO_BIN_EXE_sandpool").into();
-    let settings = OciSettings { runtime: Some(engine.clone().into()), program, ..OciSettings::default() };
+    let settings = OciSettings { runtime: Some(engine.into()), program, ..OciSettings::default() };
     let backend = match OciBackend::open(&settings, folder.path()).await {
         Ok(backend) => Arc::new(backend),
-        Err(error) => return println!("not measured: {}", error.told()),
+        Err(error) => return println!("{engine} is not measured: {}", error.told()),
     };
     let layout = images::Recipe::app(&["serve"]).layout(&folder.path().join("layout"));
-    println!("| {engine} | p50 | p99 |\n|---|---|---|");
-    cold(&*backend, &layout).await;
-    pool(backend, &layout).await;
+    table.engines.push(format!("{engine} {}", backend.report().version));
+    cold(&*backend, &layout, table).await;
+    pool(backend, &layout, table).await;
 }
 
-fn row(what: &str, mut times: Vec<Duration>) {
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-    println!("| {what} | {:.2} ms | {:.2} ms |", at(0.5), at(0.99));
+/// What was measured: a row a matter, a column an engine.
+#[derive(Default)]
+struct Table {
+    engines: Vec<String>,
+    rows: Vec<(String, Vec<String>)>,
 }
 
-async fn cold(backend: &dyn ContainerBackend, layout: &str) {
+impl Table {
+    fn row(&mut self, what: &str, mut times: Vec<Duration>) {
+        times.sort_unstable();
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+        self.cell(what, format!("{:.2} / {:.2} ms", at(0.5), at(0.99)));
+    }
+
+    fn cell(&mut self, what: &str, text: String) {
+        match self.rows.iter_mut().find(|(known, _)| known == what) {
+            Some((_, cells)) => cells.push(text),
+            None => self.rows.push((what.to_owned(), vec![text])),
+        }
+    }
+
+    fn print(&self) {
+        println!("| p50 / p99 | {} |\n|---|{}", self.engines.join(" | "), "---|".repeat(self.engines.len()));
+        for (what, cells) in &self.rows {
+            println!("| {what} | {} |", cells.join(" | "));
+        }
+    }
+}
+
+/// What the processes of a container take, in kibibytes: memory of their own, and their part of what they share.
+fn memory_kib(id: &InstanceId) -> u64 {
+    let gateways = |root: &str| std::fs::read_dir(format!("{root}/sandpool")).into_iter().flatten().flatten();
+    let mut groups = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].into_iter().flat_map(gateways);
+    let pids = groups
+        .find_map(|group| std::fs::read_to_string(group.path().join(id.as_str()).join("cgroup.procs")).ok())
+        .unwrap_or_default();
+    let of = |pid: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("Pss:"))?.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    pids.lines().filter_map(of).sum()
+}
+
+async fn cold(backend: &dyn ContainerBackend, layout: &str, table: &mut Table) {
     let image = backend.prepare_image(&layout.parse().unwrap(), &Credentials::Anonymous).await.unwrap();
-    let (mut made, mut gone) = (Vec::new(), Vec::new());
+    let (mut made, mut gone, mut memory) = (Vec::new(), Vec::new(), 0);
     for _ in 0..COLD {
         let specification = ContainerSpecification {
             id: InstanceId::random(),
@@ -69,12 +117,14 @@ async fn cold(backend: &dyn ContainerBackend, layout: &str) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         made.push(began.elapsed());
+        memory = memory_kib(container.id());
         let began = Instant::now();
         container.destroy().await.unwrap();
         gone.push(began.elapsed());
     }
-    row("cold: create, start, first HTTP answer", made);
-    row("destroy", gone);
+    table.row("cold: create, start, first HTTP answer", made);
+    table.row("destroy", gone);
+    table.cell("memory of one session's processes (PSS)", format!("{:.1} MB", memory as f64 * 1024.0 / 1e6));
 }
 
 async fn answers(container: &dyn Container) -> bool {
@@ -111,7 +161,7 @@ async fn get(stream: &mut (dyn Io + '_), path: &str) -> usize {
     }
 }
 
-async fn pool(backend: Arc<OciBackend>, layout: &str) {
+async fn pool(backend: Arc<OciBackend>, layout: &str, table: &mut Table) {
     let text = format!(
         "name = 'app'\nimage = '{layout}'\ntarget_port = 8080\nready_session_instances = 4\nmax_concurrent_sessions = 100\n\
          resources = {{ cpu = 2.0, memory_mebibytes = 128 }}\ntermination_grace_seconds = 0"
@@ -123,13 +173,13 @@ async fn pool(backend: Arc<OciBackend>, layout: &str) {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(serve(listener, gateway.clone(), Connections::default(), stop.clone().cancelled_owned()));
-    allocations(&pool, address).await;
-    forwarding(&pool, address).await;
+    allocations(&pool, address, table).await;
+    forwarding(&pool, address, table).await;
     stop.cancel();
     gateway.drain(Duration::from_secs(1)).await;
 }
 
-async fn allocations(pool: &ContainerPool, address: SocketAddr) {
+async fn allocations(pool: &ContainerPool, address: SocketAddr, table: &mut Table) {
     let (mut first, mut refilled) = (Vec::new(), Vec::new());
     for number in 0..ALLOCATIONS {
         let began = Instant::now();
@@ -142,11 +192,11 @@ async fn allocations(pool: &ContainerPool, address: SocketAddr) {
         assert!(get(&mut stream, &format!("/pools/app/hello?identifier=session-{number}")).await > 0);
         first.push(began.elapsed());
     }
-    row("new identifier, a ready container, to the end of the answer", first);
-    row("until the ready ones are full again", refilled.split_off(1));
+    table.row("new identifier, a ready container, to the end of the answer", first);
+    table.row("until the ready ones are full again", refilled.split_off(1));
 }
 
-async fn forwarding(pool: &ContainerPool, address: SocketAddr) {
+async fn forwarding(pool: &ContainerPool, address: SocketAddr, table: &mut Table) {
     let identifier = sandpool::session::Identifier::new("session-0").unwrap();
     let instance = pool.instance(&identifier).unwrap();
     let (mut direct, mut forwarded) = (Vec::new(), Vec::new());
@@ -160,8 +210,8 @@ async fn forwarding(pool: &ContainerPool, address: SocketAddr) {
         assert!(get(&mut outside, "/pools/app/hello?identifier=session-0").await > 0);
         forwarded.push(began.elapsed());
     }
-    row("a request straight to the container, kept connection", direct);
-    row("the same through the gateway", forwarded);
+    table.row("a request straight to the container, kept connection", direct);
+    table.row("the same through the gateway", forwarded);
     let rate = |elapsed: Duration| LARGE_BYTES as f64 / 1e6 / elapsed.as_secs_f64();
     let large = format!("/big?{LARGE_BYTES}");
     let (mut straight, mut through) = (Duration::MAX, Duration::MAX);
@@ -173,9 +223,6 @@ async fn forwarding(pool: &ContainerPool, address: SocketAddr) {
         assert!(get(&mut outside, &format!("/pools/app{large}&identifier=session-0")).await > LARGE_BYTES);
         through = through.min(began.elapsed());
     }
-    println!(
-        "| 64 MiB straight / through the gateway, best of 3 | {:.0} MB/s | {:.0} MB/s |",
-        rate(straight),
-        rate(through)
-    );
+    let rates = format!("{:.0} / {:.0} MB/s", rate(straight), rate(through));
+    table.cell("64 MiB straight / through the gateway, best of 3", rates);
 }

@@ -216,7 +216,13 @@ impl Opened {
             caller: None,
             permit: None,
         };
-        let execution = self.sessions.execute(request, CancellationToken::new()).await.expect("it runs");
+        let execution = self
+            .sessions
+            .launch(request)
+            .expect("it is let in")
+            .execute(CancellationToken::new())
+            .await
+            .expect("it runs");
         let Status::Done(outcome) = &execution.status else { panic!("it is over") };
         assert!(outcome.succeeded(), "{outcome:?}");
         execution

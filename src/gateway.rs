@@ -2,28 +2,25 @@
 
 mod contained;
 mod containers;
+mod launch;
 mod pools;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
-use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinHandle};
-use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
-use tracing::field::Empty;
+use tokio::task::JoinError;
 
 pub use contained::{ContainedFiles, InterpretedPool};
 pub use containers::{ContainerSessionPool, Containers, Rollout, TemplateStanding};
+pub use launch::{Following, Launch, Next};
 pub use pools::{Control, Opener, PoolChangeError, PoolView};
 
 use crate::access::Access;
 use crate::access::keys::Keys;
 use crate::database::DatabaseError;
 use crate::execution::registry::Registry;
-use crate::execution::run::{self, Admitted};
-use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Status};
+use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, run};
 use crate::files::Tree;
 use crate::interpreter::Packages;
 use crate::otlp::Exporter;
@@ -31,7 +28,7 @@ use crate::pool::container::Reopened;
 use crate::pool::{HistoryError, LeaseError, Pool, PoolName, PoolSpecification};
 use crate::pressure::Pressure;
 use crate::records::{Census, Counts, Exposition, PoolRecords, Records};
-use crate::sandbox::{Event, Output, SandboxError};
+use crate::sandbox::SandboxError;
 use crate::session::{Files, Identifier, SessionPage, SessionView};
 use crate::shutdown::Drain;
 use crate::snapshot::store::{Listed, SnapshotId, StoreError};
@@ -55,41 +52,6 @@ struct Inner {
     exporter: OnceLock<Exporter>,
     drain: Drain,
     pressure: Pressure,
-}
-
-/// An execution under way, for somebody who takes its events as they come.
-pub struct Following {
-    pub id: ExecutionId,
-    pub created_at: OffsetDateTime,
-    output: Arc<Output>,
-    ended: JoinHandle<Result<Execution, ExecutionError>>,
-}
-
-/// What comes next of an execution that is followed.
-#[derive(Debug)]
-pub enum Next {
-    Events(Vec<Event>),
-    /// With the events that were not given out.
-    Ended(Result<Execution, ExecutionError>),
-}
-
-impl Following {
-    /// Waits for events, gathering those of `pause`, or for the end. Not to be called after the end.
-    pub async fn next(&mut self, pause: Duration) -> Next {
-        tokio::select! {
-            biased;
-            ended = &mut self.ended => return Self::end(ended),
-            () = self.output.more() => {}
-        }
-        match tokio::time::timeout(pause, &mut self.ended).await {
-            Ok(ended) => Self::end(ended),
-            Err(_) => Next::Events(self.output.take().0),
-        }
-    }
-
-    fn end(ended: Result<Result<Execution, ExecutionError>, JoinError>) -> Next {
-        Next::Ended(ended.unwrap_or_else(|panic| Err(panicked(&panic))))
-    }
 }
 
 /// One pool, and its asynchronous executions.
@@ -338,84 +300,22 @@ impl SessionPool {
         self.opened_at
     }
 
-    /// Runs code to its end. Cancelling `stop`, or dropping this future, interrupts the guest; the session stays.
+    /// Lets an execution in, to run on the guest threads.
     ///
     /// # Errors
-    /// When it does not run; whatever the guest does is an outcome.
-    pub async fn execute(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> Result<Execution, ExecutionError> {
-        let pool = self.holding(&request.identifier);
-        let admitted = run::admit(pool, request)?;
-        let gone = stop.child_token();
-        let _interrupts_when_dropped = gone.clone().drop_guard();
-        self.spawn(pool, admitted, gone, || {})?.await.unwrap_or_else(|panic| Err(panicked(&panic)))
-    }
-
-    /// Starts an execution whose events the caller takes as they come, and comes back when its turn has come.
-    /// Cancelling `stop` interrupts it.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub async fn follow(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> Result<Following, ExecutionError> {
-        let pool = self.holding(&request.identifier);
-        let admitted = run::admit(pool, ExecutionRequest { followed: true, ..request })?;
-        let (id, created_at, output) = (admitted.id.clone(), admitted.created_at, admitted.output.clone());
-        let (begins, begun) = oneshot::channel();
-        let ended = self.spawn(pool, admitted, stop, move || {
-            // Whoever waited for it may have gone; then `stop` ends the run.
-            let _ = begins.send(());
-        })?;
-        match begun.await {
-            Ok(()) => Ok(Following { id, created_at, output, ended }),
-            Err(_) => match ended.await.unwrap_or_else(|panic| Err(panicked(&panic))) {
-                Ok(_stopped) => Err(LeaseError::Stopped.into()),
-                Err(error) => Err(error),
-            },
-        }
-    }
-
-    /// Starts an execution and comes back at once; [`SessionPool::execution`] tells how it stands.
-    ///
-    /// # Errors
-    /// When it is not let in.
-    pub fn submit(&self, request: ExecutionRequest) -> Result<Execution, ExecutionError> {
-        let pool = self.holding(&request.identifier);
-        let admitted = run::admit(pool, request)?;
-        let execution = Execution {
-            id: admitted.id.clone(),
-            identifier: admitted.identifier.clone(),
-            status: Status::NotStarted,
-            created_at: admitted.created_at,
-            output: admitted.output.clone(),
-        };
-        self.registry.begin(execution.clone())?;
-        let (registry, identifier, id) = (self.registry.clone(), admitted.identifier.clone(), admitted.id.clone());
-        let runs = {
-            let (registry, identifier, id) = (registry.clone(), identifier.clone(), id.clone());
-            move || registry.set(&identifier, &id, Status::Running)
-        };
-        let running = self.spawn(pool, admitted, CancellationToken::new(), runs);
-        match running {
-            Ok(running) => {
-                self.pool.workers().spawn(async move {
-                    let ended = running.await.unwrap_or_else(|panic| Err(panicked(&panic)));
-                    let status = ended.map_or_else(|error| Status::Lost(Arc::new(error)), |done| done.status);
-                    registry.set(&identifier, &id, status);
-                });
-                Ok(execution)
-            }
-            Err(error) => {
-                registry.forget(&identifier, &id);
-                Err(error)
-            }
-        }
+    /// The caller's mistakes of [`ExecutionError`], or that the gateway drains.
+    pub fn launch(&self, request: ExecutionRequest) -> Result<Launch, ExecutionError> {
+        let pool = self.holding(&request.identifier).clone();
+        let admitted = run::admit(&pool, request)?;
+        let workers = self.pool.workers().clone();
+        Launch::new(
+            self.name(),
+            &self.drain,
+            &self.registry,
+            admitted,
+            |admitted, stop, started| Box::pin(async move { run::run(&pool, admitted, stop, started).await }),
+            move |story| workers.spawn(story),
+        )
     }
 
     /// An asynchronous execution as it stands; none when it is unknown or forgotten.
@@ -566,37 +466,4 @@ impl SessionPool {
         let failed = |panic: JoinError| LeaseError::from(SandboxError::new("serving a session", panic.to_string()));
         done.await.unwrap_or_else(|panic| Err(failed(panic).into()))
     }
-
-    /// Runs an execution on the guest threads, to its end whatever becomes of the caller.
-    fn spawn(
-        &self,
-        pool: &Arc<Pool>,
-        admitted: Admitted,
-        stop: CancellationToken,
-        started: impl FnOnce() + Send + 'static,
-    ) -> Result<JoinHandle<Result<Execution, ExecutionError>>, ExecutionError> {
-        let under_way = self.drain.begin().ok_or(ExecutionError::Draining)?;
-        let (pool, over) = (pool.clone(), self.drain.over().clone());
-        // Made here, where the span of the call is the present one.
-        let pool_name = self.name().as_str();
-        let span = tracing::debug_span!("execution", pool = pool_name, outcome = Empty, cpu_seconds = Empty);
-        Ok(self.pool.workers().spawn(async move {
-            let _under_way = under_way;
-            let until_over = stop.clone();
-            let story = run::run(&pool, admitted, stop, started).instrument(span);
-            tokio::pin!(story);
-            tokio::select! {
-                biased;
-                ended = &mut story => ended,
-                () = over.cancelled() => {
-                    until_over.cancel();
-                    story.await
-                }
-            }
-        }))
-    }
-}
-
-fn panicked(error: &JoinError) -> ExecutionError {
-    ExecutionError::Sandbox(SandboxError::new("running an execution", error.to_string()))
 }

@@ -43,28 +43,24 @@ pub(super) async fn execute<P: Served>(call: Call<'_, P>, shape: Shape) -> Answe
     let (timeout, limits) = (asked.timeout, asked.limits);
     let permit = Some(Arc::new(permit.with_claim(call.claim(&identifier)?)));
     let caller = Some(call.caller.id.clone());
-    let request =
-        ExecutionRequest { identifier, code: asked.code, timeout, id, limits, followed: false, caller, permit };
-    match asked.kind {
-        ExecutionType::Asynchronous => {
-            let execution = call.pool.submit(request)?;
-            Ok(accepted(&call, &execution))
-        }
-        ExecutionType::Synchronous => {
-            let stop = CancellationToken::new();
-            let stops_when_dropped = stop.clone().drop_guard();
-            if events::wanted(call.headers) {
-                let identifier = request.identifier.clone();
-                let following = call.pool.follow(request, stop).await?;
-                let (id, began) = (header(following.id.as_str()), header(&timestamp(following.created_at)));
-                let mut response = events::response(following, identifier, stops_when_dropped);
-                response.headers_mut().insert(OPERATION_ID, id);
-                response.headers_mut().insert(REQUEST_TIME, began);
-                return Ok(response);
-            }
-            finished(&call.pool.execute(request, stop).await?, shape)
-        }
+    let followed = asked.kind == ExecutionType::Synchronous && events::wanted(call.headers);
+    let session = identifier.clone();
+    let request = ExecutionRequest { identifier, code: asked.code, timeout, id, limits, followed, caller, permit };
+    let launch = call.pool.launch(request)?;
+    if asked.kind == ExecutionType::Asynchronous {
+        return Ok(accepted(&call, &launch.submit()?));
     }
+    let stop = CancellationToken::new();
+    let stops_when_dropped = stop.clone().drop_guard();
+    if !followed {
+        return finished(&launch.execute(stop).await?, shape);
+    }
+    let following = launch.follow(stop).await?;
+    let (id, began) = (header(following.id.as_str()), header(&timestamp(following.created_at)));
+    let mut response = events::response(following, session, stops_when_dropped);
+    response.headers_mut().insert(OPERATION_ID, id);
+    response.headers_mut().insert(REQUEST_TIME, began);
+    Ok(response)
 }
 
 /// `GET /executions/{id}` and `/execute/{id}`.

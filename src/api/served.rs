@@ -1,12 +1,11 @@
 //! What a pool is to the handlers of executions and sessions, whether an interpreter runs in the gateway or in containers.
 
 use futures_util::future::BoxFuture;
-use tokio_util::sync::CancellationToken;
 
 use super::dialect::request::Expected;
 use super::error::Failure;
 use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest};
-use crate::gateway::{Following, InterpretedPool, SessionPool};
+use crate::gateway::{InterpretedPool, Launch, SessionPool};
 use crate::pool::PoolName;
 use crate::pool::container::Language;
 use crate::session::{Identifier, SessionPage, SessionView};
@@ -26,17 +25,7 @@ pub(super) trait Served: Sync {
     /// False when there was none.
     fn end_session<'a>(&'a self, identifier: &'a Identifier) -> BoxFuture<'a, Result<bool, Failure>>;
 
-    fn execute(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> BoxFuture<'_, Result<Execution, ExecutionError>>;
-    fn follow(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> BoxFuture<'_, Result<Following, ExecutionError>>;
-    fn submit(&self, request: ExecutionRequest) -> Result<Execution, ExecutionError>;
+    fn launch(&self, request: ExecutionRequest) -> Result<Launch, ExecutionError>;
     fn execution(&self, identifier: &Identifier, id: &ExecutionId) -> Option<Execution>;
 }
 
@@ -69,24 +58,8 @@ impl Served for SessionPool {
         Box::pin(async move { Ok(self.end_session(identifier).await?) })
     }
 
-    fn execute(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> BoxFuture<'_, Result<Execution, ExecutionError>> {
-        Box::pin(self.execute(request, stop))
-    }
-
-    fn follow(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> BoxFuture<'_, Result<Following, ExecutionError>> {
-        Box::pin(self.follow(request, stop))
-    }
-
-    fn submit(&self, request: ExecutionRequest) -> Result<Execution, ExecutionError> {
-        self.submit(request)
+    fn launch(&self, request: ExecutionRequest) -> Result<Launch, ExecutionError> {
+        self.launch(request)
     }
 
     fn execution(&self, identifier: &Identifier, id: &ExecutionId) -> Option<Execution> {
@@ -126,24 +99,8 @@ impl Served for InterpretedPool {
         Box::pin(async move { Ok(self.end_session(identifier)) })
     }
 
-    fn execute(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> BoxFuture<'_, Result<Execution, ExecutionError>> {
-        Box::pin(self.execute(request, stop))
-    }
-
-    fn follow(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> BoxFuture<'_, Result<Following, ExecutionError>> {
-        Box::pin(self.follow(request, stop))
-    }
-
-    fn submit(&self, request: ExecutionRequest) -> Result<Execution, ExecutionError> {
-        self.submit(request)
+    fn launch(&self, request: ExecutionRequest) -> Result<Launch, ExecutionError> {
+        self.launch(request)
     }
 
     fn execution(&self, identifier: &Identifier, id: &ExecutionId) -> Option<Execution> {

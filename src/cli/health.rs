@@ -90,7 +90,9 @@ fn findings(pool: &Standing) -> Vec<Finding> {
             (0, _) | (_, None) => "they start".to_owned(),
             (failures, Some(why)) => format!("{failures} starts failed in a row, the last because: {why}"),
         };
-        findings.push(finding(pool.failures_in_a_row == 0, format!("Containers ({}): {now}.", backend.engine)));
+        let behind = if backend.isolation == "user-kernel" { ", a kernel in user space" } else { "" };
+        let text = format!("Containers ({}{behind}): {now}.", backend.engine);
+        findings.push(finding(pool.failures_in_a_row == 0, text));
     }
     findings
 }
@@ -123,10 +125,15 @@ mod tests {
         assert_eq!(unwell(|s| s["sessions"]["overdue"] = 1.into()), ["Cleanup"]);
         assert_eq!(unwell(|s| s["allocation"]["p99Seconds"] = 5.0.into()), ["Allocation latency"]);
         let failing = |s: &mut serde_json::Value| {
-            s["backend"] = serde_json::json!({"engine": "runc"});
+            s["backend"] = serde_json::json!({"engine": "runc", "isolation": "container"});
             s["failuresInARow"] = 2.into();
             s["lastFailure"] = "no such image".into();
         };
         assert_eq!(unwell(failing), ["Containers (runc)"]);
+        let in_user_space = |s: &mut serde_json::Value| {
+            failing(s);
+            s["backend"] = serde_json::json!({"engine": "runsc", "isolation": "user-kernel"});
+        };
+        assert_eq!(unwell(in_user_space), ["Containers (runsc, a kernel in user space)"]);
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Standing {
 #[derive(Debug, Deserialize)]
 pub(super) struct Backend {
     pub engine: String,
+    pub isolation: String,
 }
 
 #[derive(Debug, Deserialize)]

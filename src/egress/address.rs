@@ -1,4 +1,4 @@
-//! Which addresses may be connected to. What is not known to be public is private.
+//! Which addresses may be connected to. What is not known to be public is private, and so is the gateway's own machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::exchange::Failure;
+use super::own::is_own;
 
 /// IPv4 networks that are not the Internet (RFC 6890 and what came after).
 const NOT_PUBLIC_V4: [(Ipv4Addr, u8); 16] = [
@@ -62,7 +63,10 @@ pub struct InvalidCidr;
 pub fn allowed(address: IpAddr, allowed: &[Cidr]) -> bool {
     let address = embedded(address);
     let mut listed = allowed.iter().filter(|network| network.contains(address));
-    if METADATA.contains(&address) {
+    // Whoever names a network around loopback means this machine; any other network is not meant for it. Where the kernel
+    // does not tell, the address counts as the machine's.
+    let own = || !address.is_loopback() && is_own(address).unwrap_or(true);
+    if METADATA.contains(&address) || own() {
         listed.any(|network| network.is_single())
     } else {
         is_public(address) || listed.next().is_some()
@@ -72,8 +76,8 @@ pub fn allowed(address: IpAddr, allowed: &[Cidr]) -> bool {
 /// Says so without telling the address, which the guest could not find out by itself.
 pub fn refusal(host: &str) -> Failure {
     Failure::refused(format!(
-        "{host} leads to an address that is private to the gateway's network or reserved; its operator can allow it \
-         (allow_private in [pool.egress] of the configuration)"
+        "{host} leads to an address that is the gateway's own, private to its network, or reserved; its operator can allow \
+         it (allow_private in [pool.egress] of the configuration)"
     ))
 }
 

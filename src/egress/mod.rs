@@ -3,7 +3,7 @@
 //! ```text
 //! Request   policy: host, port, method, path     resolve, check each address    connect to what was checked, send
 //! --------> canonical before it is compared ---> private ones are left out ---> once; a redirect is an answer
-//!           (policy, rule, target)               (address, resolver)            (client)
+//!           (policy, rule, target)               (address, own, resolver)       (client)
 //! ```
 //!
 //! The guest has no socket and no resolver: it hands over a request and takes an answer. What it hands over is hostile.
@@ -14,6 +14,7 @@ pub mod address;
 mod client;
 pub mod connections;
 mod exchange;
+mod own;
 mod policy;
 mod record;
 mod resolver;

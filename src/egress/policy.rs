@@ -1,4 +1,4 @@
-//! What a pool lets out. Pure: it looks at what was asked for, and nothing else.
+//! What a pool lets out. It looks at what was asked for, and at nothing else.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub struct EgressPolicy {
     pub policy: Mode,
     /// What `allow-list` lets out; the first rule that fits counts. With `enabled` a rule adds its headers only.
     pub allow: Vec<Rule>,
-    /// Networks that are reached although they are private, as `10.1.0.0/16`. A cloud's metadata service must be named
-    /// as a single address.
+    /// Networks that are reached although they are private, as `10.1.0.0/16`. A cloud's metadata service and the addresses of
+    /// the gateway's own machine must be named as single addresses (or, for its loopback, as a network of that).
     pub allow_private: Vec<Cidr>,
     pub limits: EgressLimits,
 }

@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::Instrument as _;
-use tracing::field::Empty;
 
-use super::{ContainerSessionPool, Following, Gateway, panicked};
+use super::launch::{Launch, Started};
+use super::{ContainerSessionPool, Gateway};
 use crate::execution::contained::{self, agent};
 use crate::execution::run::Admitted;
-use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest, Status};
+use crate::execution::{Execution, ExecutionError, ExecutionId, ExecutionRequest};
+use crate::pool::PoolName;
 use crate::pool::container::{ContainerPool, Interpreter, Lease, NoSession};
-use crate::pool::{LeaseError, PoolName};
 use crate::sandbox::container::agent::Agent;
 use crate::session::{Identifier, SessionPage, SessionView};
 
@@ -107,80 +104,21 @@ impl InterpretedPool {
         }
     }
 
-    /// Runs code to its end. Cancelling `stop`, or dropping this future, ends its processes; the session stays.
+    /// Lets an execution in. It waits for its container alone, so it needs no thread of the guests'.
     ///
     /// # Errors
-    /// When it does not run; whatever the code does is an outcome.
-    pub async fn execute(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> Result<Execution, ExecutionError> {
-        let admitted = self.admit(request)?;
-        let gone = stop.child_token();
-        let _interrupts_when_dropped = gone.clone().drop_guard();
-        self.spawn(admitted, gone, || {})?.await.unwrap_or_else(|panic| Err(panicked(&panic)))
-    }
-
-    /// Starts an execution whose events the caller takes as they come, and comes back when its turn has come.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub async fn follow(
-        &self,
-        request: ExecutionRequest,
-        stop: CancellationToken,
-    ) -> Result<Following, ExecutionError> {
-        let admitted = self.admit(ExecutionRequest { followed: true, ..request })?;
-        let (id, created_at, output) = (admitted.id.clone(), admitted.created_at, admitted.output.clone());
-        let (begins, begun) = oneshot::channel();
-        let ended = self.spawn(admitted, stop, move || {
-            // Whoever waited for it may have gone; then `stop` ends the run.
-            let _ = begins.send(());
-        })?;
-        match begun.await {
-            Ok(()) => Ok(Following { id, created_at, output, ended }),
-            Err(_) => match ended.await.unwrap_or_else(|panic| Err(panicked(&panic))) {
-                Ok(_stopped) => Err(LeaseError::Stopped.into()),
-                Err(error) => Err(error),
-            },
-        }
-    }
-
-    /// Starts an execution and comes back at once; [`InterpretedPool::execution`] tells how it stands.
-    ///
-    /// # Errors
-    /// When it is not let in.
-    pub fn submit(&self, request: ExecutionRequest) -> Result<Execution, ExecutionError> {
-        let admitted = self.admit(request)?;
-        let (id, identifier) = (admitted.id.clone(), admitted.identifier.clone());
-        let execution = Execution {
-            id: id.clone(),
-            identifier: identifier.clone(),
-            status: Status::NotStarted,
-            created_at: admitted.created_at,
-            output: admitted.output.clone(),
-        };
-        let registry = self.pool.registry().clone();
-        registry.begin(execution.clone())?;
-        let runs = {
-            let (registry, identifier, id) = (registry.clone(), identifier.clone(), id.clone());
-            move || registry.set(&identifier, &id, Status::Running)
-        };
-        match self.spawn(admitted, CancellationToken::new(), runs) {
-            Ok(running) => {
-                tokio::spawn(async move {
-                    let ended = running.await.unwrap_or_else(|panic| Err(panicked(&panic)));
-                    let status = ended.map_or_else(|error| Status::Lost(Arc::new(error)), |done| done.status);
-                    registry.set(&identifier, &id, status);
-                });
-                Ok(execution)
-            }
-            Err(error) => {
-                registry.forget(&identifier, &id);
-                Err(error)
-            }
-        }
+    /// The caller's mistakes of [`ExecutionError`], or that the gateway drains.
+    pub fn launch(&self, request: ExecutionRequest) -> Result<Launch, ExecutionError> {
+        let admitted = contained::admit(self.pool.holding(&request.identifier), &self.interpreter, request)?;
+        let this = self.clone();
+        Launch::new(
+            self.name(),
+            self.pool.drain(),
+            self.pool.registry(),
+            admitted,
+            |admitted, stop, started| Box::pin(async move { this.run(admitted, stop, started).await }),
+            tokio::spawn,
+        )
     }
 
     /// An asynchronous execution as it stands; none when it is unknown or forgotten.
@@ -188,44 +126,11 @@ impl InterpretedPool {
         self.pool.registry().find(identifier, id)
     }
 
-    fn admit(&self, request: ExecutionRequest) -> Result<Admitted, ExecutionError> {
-        contained::admit(self.pool.holding(&request.identifier), &self.interpreter, request)
-    }
-
-    /// Runs an execution to its end whatever becomes of the caller. It waits for the container alone, so it needs no thread of
-    /// the guests'.
-    fn spawn(
-        &self,
-        admitted: Admitted,
-        stop: CancellationToken,
-        started: impl FnOnce() + Send + 'static,
-    ) -> Result<JoinHandle<Result<Execution, ExecutionError>>, ExecutionError> {
-        let under_way = self.pool.begin().ok_or(ExecutionError::Draining)?;
-        let (this, over) = (self.clone(), self.pool.over().clone());
-        let pool = self.name().as_str();
-        // Made here, where the span of the call is the present one.
-        let span = tracing::debug_span!("execution", pool, outcome = Empty, cpu_seconds = Empty);
-        Ok(tokio::spawn(async move {
-            let _under_way = under_way;
-            let until_over = stop.clone();
-            let story = this.run(admitted, stop, started).instrument(span);
-            tokio::pin!(story);
-            tokio::select! {
-                biased;
-                ended = &mut story => ended,
-                () = over.cancelled() => {
-                    until_over.cancel();
-                    story.await
-                }
-            }
-        }))
-    }
-
     async fn run(
         &self,
         admitted: Admitted,
         stop: CancellationToken,
-        started: impl FnOnce(),
+        started: Started,
     ) -> Result<Execution, ExecutionError> {
         let (home, lease) = tokio::select! {
             leased = self.lease(&admitted.identifier) => leased?,

@@ -260,6 +260,11 @@ impl ContainerSessionPool {
         self.holding(identifier).end_session(identifier)
     }
 
+    /// What the gateway's end waits for.
+    pub(super) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
     /// A request begins; None while the gateway drains. It is under way until the token is dropped.
     pub fn begin(&self) -> Option<TaskTrackerToken> {
         self.drain.begin()

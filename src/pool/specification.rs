@@ -194,8 +194,9 @@ pub struct InvalidSpecification {
 }
 
 impl PoolSpecification {
-    /// Most sessions of one pool: a session takes a few of the kernel's 65,530 memory mappings a process.
-    pub const MAX_SESSIONS: usize = 12_000;
+    /// Most sessions of one pool: a session reserves 12 GiB of the 128 TiB that a process may address, and takes a few of the
+    /// kernel's 65,530 memory mappings.
+    pub const MAX_SESSIONS: usize = 10_000;
     /// WebAssembly's 4 GiB, halved: the address space is reserved for every slot.
     pub const MAX_MEMORY_MEBIBYTES: u64 = 2048;
 

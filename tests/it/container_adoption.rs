@@ -448,3 +448,8 @@ async fn a_container_that_is_left_is_adopted_with_runc() {
 async fn a_container_that_is_left_is_adopted_with_crun() {
     a_container_that_is_left_is_adopted("crun").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_left_is_adopted_with_runsc() {
+    a_container_that_is_left_is_adopted("runsc").await;
+}

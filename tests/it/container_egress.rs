@@ -1,6 +1,6 @@
 //! Ways out of containers: where they lead, and where not. The first two stories are part of the contract of backends.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::support::container_pools::PoolGateway;
-use crate::support::containers::{Backend, ask, skip};
+use crate::support::containers::{Backend, ask, runtime, skip};
 use crate::support::http::eventually;
 use crate::support::images::Recipe;
 use crate::support::managed::{GROUP, Managed};
+use crate::support::server::own_address;
 
 /// What was seen of a way out.
 #[derive(Default)]
@@ -68,13 +69,6 @@ impl Outside {
     fn came(&self) -> usize {
         *self.came.lock().unwrap()
     }
-}
-
-/// The address from which this machine speaks to others.
-fn own_address() -> Option<IpAddr> {
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("198.51.100.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
 }
 
 fn way_out(policy: &str, watched: &Arc<Watched>, lookup: Option<Lookup>) -> Option<Arc<WayOut>> {
@@ -221,7 +215,7 @@ async fn a_pools_connections_are_bounded_counted_and_shown() {
     );
     let Some(gateway) = PoolGateway::open(&settings).await else { return };
     if !gateway.pool.report().enforced.way_out {
-        skip("runc", "no ways out");
+        skip(runtime(), "no ways out");
         return gateway.end().await;
     }
     let target = outside.address;
@@ -266,7 +260,7 @@ async fn a_pool_is_given_a_way_out_by_its_resource() {
     let (ip, port) = (outside.address.ip(), outside.address.port());
     let Some(gateway) = Managed::open().await else { return };
     if !gateway.gateway.containers().unwrap().backend.report().enforced.way_out {
-        skip("runc", "no ways out");
+        skip(runtime(), "no ways out");
         return gateway.end().await;
     }
     let image = Recipe::app(&["serve"]).layout(&gateway.folder().join("layout"));

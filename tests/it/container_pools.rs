@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::container_pools::PoolGateway;
+use crate::support::containers::{Backend, runtime};
 use crate::support::http::eventually;
 use crate::support::images::Recipe;
 
@@ -120,7 +121,7 @@ async fn an_image_that_ends_at_once_and_one_that_is_not_there_are_told() {
     let failed = async || gateway.pool.standing().last_failure.is_some_and(|why| why.contains("exited with code 7"));
     eventually("the exit is told", failed).await;
     gateway.end().await;
-    let Some(backend) = crate::support::containers::Backend::open("runc").await else { return };
+    let Some(backend) = Backend::open(runtime()).await else { return };
     let gateway = PoolGateway::with(backend, "127.0.0.1:1/nothing:1", "").await;
     let failed = async || gateway.pool.standing().last_failure.is_some_and(|why| why.contains("127.0.0.1:1/nothing:1"));
     eventually("the registry's silence is told", failed).await;
@@ -166,7 +167,7 @@ async fn sessions_are_managed() {
     };
     eventually("its line is there", console).await;
     let (_, health) = gateway.json("GET", "/.management/health").await;
-    assert_eq!((&health["inUse"], &health["backend"]["engine"]), (&json!(1), &json!("runc")), "{health}");
+    assert_eq!((&health["inUse"], &health["backend"]["engine"]), (&json!(1), &json!(runtime())), "{health}");
     assert_eq!(gateway.refusal("GET", "/.management/getSession?identifier=session").await.0, 405);
     assert_eq!(gateway.refusal("POST", "/.management/other?identifier=session").await.0, 404);
     assert_eq!(gateway.refusal("POST", "/%2emanagement/other?identifier=session").await.0, 404);

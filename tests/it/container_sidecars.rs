@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::container_egress::Outside;
 use crate::support::container_pools::PoolGateway;
-use crate::support::containers::skip;
+use crate::support::containers::{runtime, skip};
 use crate::support::http::eventually;
 use crate::support::images::Recipe;
 use crate::support::managed::{GROUP, Managed};
@@ -69,7 +69,7 @@ async fn a_sidecar_goes_out_as_its_session_may() {
     );
     let Some(gateway) = PoolGateway::open(&sidecar(&folder, &egress)).await else { return };
     if !gateway.pool.report().enforced.way_out {
-        skip("runc", "no ways out");
+        skip(runtime(), "no ways out");
         return gateway.end().await;
     }
     let listens = async || gateway.get("/reach?127.0.0.1:8081&identifier=session").await.0 == 200;

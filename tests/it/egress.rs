@@ -8,7 +8,7 @@ use sandpool::egress::EgressPolicy;
 use serde_json::{Value, json};
 
 use crate::support::http::{Running, gateway_with};
-use crate::support::server::Server;
+use crate::support::server::{Server, own_address};
 
 /// A gateway whose pool has `[pool.egress]` as given.
 pub async fn gateway(egress: &str) -> Running {
@@ -101,6 +101,24 @@ async fn allowed_requests_arrive_and_are_recorded() {
     let asked = server.asked();
     assert_eq!(asked[0].header("host"), Some(server.address.to_string().as_str()));
     assert_eq!(asked[2].header("x-a"), Some("\u{fffd}"), "one byte, as http.client writes it");
+}
+
+#[tokio::test]
+async fn the_gateways_own_machine_is_reached_only_where_it_is_named() {
+    let Some(ip) = own_address() else {
+        eprintln!("skipped: this machine has no address but its loopback");
+        return;
+    };
+    let server = Server::start_on(ip).await;
+    for (listed, reached) in [("[]", false), ("['0.0.0.0/0', '::/0']", false), (&*format!("['{ip}']"), true)] {
+        let gateway = gateway(&format!("policy = 'enabled'\nallow_private = {listed}")).await;
+        let answer = gateway.run("own-machine", &get(&server.url("/hello"))).await;
+        assert_eq!(answer["status"] == "Succeeded", reached, "{listed}: {answer}");
+        assert_eq!(server.asked().len(), usize::from(reached), "{listed}");
+        if !reached {
+            assert!(raised(&answer).contains("the gateway's own"), "{answer}");
+        }
+    }
 }
 
 #[tokio::test]

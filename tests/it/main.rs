@@ -23,6 +23,7 @@ mod container_adoption;
 mod container_crash;
 mod container_egress;
 mod container_engines;
+mod container_gvisor;
 mod container_pools;
 mod container_resources;
 mod container_sidecars;

@@ -13,7 +13,7 @@ use sandpool::sandbox::container::{Credentials, ImageReference};
 use serde_json::{Value, json};
 
 use crate::support::container_pools::PoolGateway;
-use crate::support::containers::{Backend, installed, skip};
+use crate::support::containers::{Backend, installed, runtime, skip};
 use crate::support::http::eventually;
 use crate::support::images::busybox;
 use crate::support::managed::{GROUP, Managed};
@@ -22,11 +22,11 @@ const SHELL: &str = "interpreter = { language = 'shell' }";
 
 /// A pool with the tests' own small system. None where the machine has no runc or no busybox.
 async fn pool(user: &str, settings: &str) -> Option<PoolGateway> {
-    pool_on("runc", user, settings).await
+    pool_on(runtime(), user, settings).await
 }
 
 /// The same on another engine.
-async fn pool_on(engine: &'static str, user: &str, settings: &str) -> Option<PoolGateway> {
+pub async fn pool_on(engine: &'static str, user: &str, settings: &str) -> Option<PoolGateway> {
     let backend = Backend::open(engine).await?;
     let Some(recipe) = busybox(user) else {
         skip("busybox", "not installed, or not static (apt-get install busybox-static)");
@@ -61,7 +61,13 @@ async fn post(gateway: &PoolGateway, path: &str, body: Value) -> (u16, Value) {
 
 /// Runs a command in `session-1`: its exit code, what it wrote, and the whole answer.
 async fn run(gateway: &PoolGateway, command: &str) -> (String, String, Value) {
-    let (status, answer) = post(gateway, "/executions?identifier=session-1", json!({"shellCommand": command})).await;
+    run_in(gateway, "session-1", command).await
+}
+
+/// The same in any session.
+pub async fn run_in(gateway: &PoolGateway, identifier: &str, command: &str) -> (String, String, Value) {
+    let path = format!("/executions?identifier={identifier}");
+    let (status, answer) = post(gateway, &path, json!({"shellCommand": command})).await;
     assert_eq!(status, 200, "{answer}");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     (text(&answer["status"]), text(&answer["result"]["stdout"]), answer)
@@ -105,13 +111,16 @@ async fn a_command_answers_its_exit_code_and_its_streams_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shell_runs_on_the_other_engine_too() {
-    let Some(gateway) = pool_on("crun", "user", SHELL).await else { return };
-    let (code, out, _) = run(&gateway, "id -u; pwd; echo x > file; sleep 0.1; exit 4").await;
-    assert_eq!((code.as_str(), out.as_str()), ("4", "1000\n/mnt/data\n"));
-    let (status, body) = ask(&gateway, "GET", "/files/file/content?identifier=session-1", "text/plain", vec![]).await;
-    assert_eq!((status, &body[..]), (200, &b"x\n"[..]));
-    gateway.end().await;
+async fn a_shell_runs_on_the_other_engines_too() {
+    for engine in ["crun", "runsc"] {
+        let Some(gateway) = pool_on(engine, "user", SHELL).await else { continue };
+        let (code, out, _) = run(&gateway, "id -u; pwd; echo x > file; sleep 0.1; exit 4").await;
+        assert_eq!((code.as_str(), out.as_str()), ("4", "1000\n/mnt/data\n"), "{engine}");
+        let path = "/files/file/content?identifier=session-1";
+        let (status, body) = ask(&gateway, "GET", path, "text/plain", vec![]).await;
+        assert_eq!((status, &body[..]), (200, &b"x\n"[..]), "{engine}");
+        gateway.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -394,7 +403,7 @@ async fn the_gateways_own_image_has_what_commands_take_for_granted() {
 
 /// A backend that knows where images of our own are, once the one of shells is built.
 async fn own_images() -> Option<Backend> {
-    if !installed("runc") {
+    if !installed(runtime()) {
         return None;
     }
     let build = std::process::Command::new(env!("CARGO_BIN_EXE_sandpool")).args(["image", "build", "shell"]).output();
@@ -404,7 +413,10 @@ async fn own_images() -> Option<Backend> {
         return None;
     }
     let folder = builtin::folder(&sandpool::config::default_cache_dir());
-    Some(Backend::with(OciSettings { runtime: Some("runc".into()), built_in: folder, ..OciSettings::default() }).await)
+    Some(
+        Backend::with(OciSettings { runtime: Some(runtime().into()), built_in: folder, ..OciSettings::default() })
+            .await,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

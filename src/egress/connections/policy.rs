@@ -1,4 +1,4 @@
-//! What a pool of containers lets out. Pure: it looks at where a connection goes, and nothing else.
+//! What a pool of containers lets out. It looks at where a connection goes, and at nothing else.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

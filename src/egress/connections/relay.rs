@@ -1,7 +1,7 @@
 //! One connection, from the container to where it was going and back.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -84,10 +84,8 @@ impl WayOut {
         let host = name.map_or_else(|| to.ip().to_string(), |name| name.to_string());
         let end = ConnectionEnd::Closed;
         let mut ending = Ending { way_out: self, carried: Carried::default(), host, port: to.port(), end };
-        let allowed =
-            self.policy.lets_out(to, &names) && (self.names_alone(to.ip()) || is_own(to.ip()).is_ok_and(|own| !own));
         let place = self.connections.try_acquire();
-        let dialled = match (allowed, &place) {
+        let dialled = match (self.policy.lets_out(to, &names), &place) {
             (false, _) => Err(FailureKind::Refused),
             (true, Err(_)) => Err(FailureKind::Limit),
             (true, Ok(_)) => match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await {
@@ -144,49 +142,10 @@ impl WayOut {
             self.bytes.fetch_add(read as u64, Ordering::Relaxed);
         }
     }
-
-    /// Whether the pool names this very address, and not only a network around it.
-    fn names_alone(&self, address: IpAddr) -> bool {
-        self.policy.allow_private.iter().any(|network| network.is_single() && network.contains(address))
-    }
 }
 
 /// Whoever made the connection learns at once that it went nowhere.
 fn reset(stream: &TcpStream) {
     // If this fails the connection is closed instead, and its maker finds an end where it expects an answer.
     let _ = set_socket_linger(stream, Some(Duration::ZERO));
-}
-
-/// Whether an address is one of this machine's, on any of its interfaces.
-fn is_own(address: IpAddr) -> io::Result<bool> {
-    let mut first = std::ptr::null_mut();
-    // SAFETY: the pointer outlives the call, which lets it point to a list of its own.
-    if unsafe { libc::getifaddrs(&raw mut first) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let (mut next, mut own) = (first, false);
-    // SAFETY: what is not null points to an entry of the list, which is there until it is freed; an address of the family
-    // AF_INET is a `sockaddr_in`.
-    while let Some(entry) = unsafe { next.as_ref() } {
-        let found = unsafe { entry.ifa_addr.as_ref() }.filter(|found| i32::from(found.sa_family) == libc::AF_INET);
-        if let Some(found) = found {
-            let found = unsafe { &*std::ptr::from_ref(found).cast::<libc::sockaddr_in>() };
-            own |= address == Ipv4Addr::from(u32::from_be(found.sin_addr.s_addr));
-        }
-        next = entry.ifa_next;
-    }
-    // SAFETY: the list is the one that was made above, and nobody has it any more.
-    unsafe { libc::freeifaddrs(first) };
-    Ok(own)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_addresses_are_known() {
-        assert!(is_own(Ipv4Addr::LOCALHOST.into()).unwrap());
-        assert!(!is_own(Ipv4Addr::new(203, 0, 113, 7).into()).unwrap());
-    }
 }

@@ -10,7 +10,7 @@
 //! | `specification.rs`, `report.rs`, `error.rs`, `console.rs` | the values that cross the seam |
 //! | `image/` | where images come from, and how they become a folder |
 //! | `docker/` | the backend that speaks the Docker Engine API: Docker, Podman |
-//! | `runtime/` | the backend that drives an OCI runtime's command line (runc, crun); it needs no daemon |
+//! | `runtime/` | the backend that drives an OCI runtime's command line (runc, crun, runsc); it needs no daemon |
 
 pub mod agent;
 mod console;

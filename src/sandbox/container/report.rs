@@ -53,6 +53,16 @@ pub struct Exit {
     pub out_of_memory: bool,
 }
 
+impl Exit {
+    /// Of an engine that tells an end by one number, as shells do: above 128 it is a signal's. A process that ends by itself
+    /// with such a number cannot be told apart.
+    pub(super) fn of_number(number: i64, out_of_memory: bool) -> Self {
+        let code = i32::try_from(number).ok();
+        let signal = code.map(|code| code - 128).filter(|signal| (1..=64).contains(signal));
+        Self { code: code.filter(|_| signal.is_none()), signal, out_of_memory }
+    }
+}
+
 impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.code, self.signal) {
@@ -61,5 +71,26 @@ impl std::fmt::Display for Exit {
             (None, None) => write!(f, "it ended")?,
         }
         if self.out_of_memory { write!(f, ", out of memory") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_above_128_are_signals() {
+        for (number, expected) in [
+            (0, (Some(0), None)),
+            (7, (Some(7), None)),
+            (128, (Some(128), None)),
+            (137, (None, Some(9))),
+            (143, (None, Some(15))),
+            (255, (Some(255), None)),
+            (i64::MAX, (None, None)),
+        ] {
+            let exit = Exit::of_number(number, false);
+            assert_eq!((exit.code, exit.signal), expected, "{number}");
+        }
     }
 }

@@ -57,7 +57,12 @@ impl Engine {
         config.max_wasm_stack(GUEST_STACK_BYTES);
         config.async_stack_size(FIBER_STACK_BYTES);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(settings)));
-        let wasmtime = wasmtime::Engine::new(&config).map_err(|e| SandboxError::new("making the engine", e))?;
+        let wasmtime = wasmtime::Engine::new(&config).map_err(|e| {
+            let slots = settings.slots;
+            let asked =
+                format!("{e:#} (for {slots} sandboxes at once, of all pools: max_concurrent_sessions and ready ones)");
+            SandboxError::new("making the engine", asked)
+        })?;
         let ticker = Ticker::start(&wasmtime);
         Ok(Self { wasmtime, settings, ticker })
     }
@@ -170,5 +175,19 @@ pub(super) struct Ticking {
 impl Drop for Ticking {
     fn drop(&mut self) {
         self.ticker.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_sandboxes_than_there_is_address_space_for_are_refused_with_their_number() {
+        let settings = |slots| EngineSettings { slots, memory_bytes: 1 << 30, metered: false };
+        let refused = Engine::new(settings(20_000)).err().expect("a process has 47 bits");
+        assert!(refused.source.to_string().contains("20000 sandboxes at once"), "{refused}");
+        // As many as a pool may have, with what it keeps beside them.
+        assert!(Engine::new(settings(10_100)).is_ok());
     }
 }

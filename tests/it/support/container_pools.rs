@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::containers::Backend;
+use super::containers::{Backend, runtime};
 use super::http::eventually;
 use super::images::Recipe;
 
@@ -33,7 +33,7 @@ pub struct PoolGateway {
 }
 
 impl PoolGateway {
-    /// With the tests' own image as `serve`, 8080, and further settings. None where the machine has no runc.
+    /// With the tests' own image as `serve`, 8080, and further settings. None where the machine has no runtime.
     pub async fn open(settings: &str) -> Option<Self> {
         Self::of(&Recipe::app(&["serve"]), settings).await
     }
@@ -46,14 +46,14 @@ impl PoolGateway {
     }
 
     pub async fn of(recipe: &Recipe, settings: &str) -> Option<Self> {
-        let backend = Backend::open("runc").await?;
+        let backend = Backend::open(runtime()).await?;
         let reference = recipe.layout(&backend.folder.path().join("layout"));
         Some(Self::with(backend, &reference, settings).await)
     }
 
     /// The same as [`PoolGateway::open`], for those whom `access` lets in.
     pub async fn guarded(settings: &str, access: Access) -> Option<Self> {
-        let backend = Backend::open("runc").await?;
+        let backend = Backend::open(runtime()).await?;
         let reference = Recipe::app(&["serve"]).layout(&backend.folder.path().join("layout"));
         Some(Self::with_access(backend, &reference, settings, access).await)
     }

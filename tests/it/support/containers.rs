@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use sandpool::sandbox::container::docker::{DockerBackend, DockerSettings};
 use sandpool::sandbox::container::image::ImageLimits;
 use sandpool::sandbox::container::runtime::{OciBackend, OciSettings};
 use sandpool::sandbox::container::{
-    Container, ContainerBackend, ContainerSpecification, Credentials, Image, InstanceId, Resources,
+    Container, ContainerBackend, ContainerSpecification, Credentials, Image, InstanceId, Isolation, Resources,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +31,14 @@ pub fn skip(engine: &str, why: &str) {
     eprintln!("skipped: {engine}: {why}");
 }
 
+/// The runtime of tests of what stands above the backends: runc, or `SANDPOOL_TEST_RUNTIME`.
+/// With runsc two of `shell_pools` fail by design: the agent follows no links there, and its session ends with `kill -9 1`.
+pub fn runtime() -> &'static str {
+    static NAME: LazyLock<String> =
+        LazyLock::new(|| std::env::var("SANDPOOL_TEST_RUNTIME").unwrap_or_else(|_| "runc".into()));
+    &NAME
+}
+
 /// Whether the machine has a runtime, and root to run it.
 pub fn installed(engine: &str) -> bool {
     // SAFETY: a plain system call.
@@ -42,7 +50,8 @@ pub fn installed(engine: &str) -> bool {
         .iter()
         .any(|folder| Path::new(folder).join(engine).exists());
     if !found {
-        skip(engine, &format!("not installed (apt-get install {engine})"));
+        let suite = if engine == "runsc" { "-t bookworm-backports " } else { "" };
+        skip(engine, &format!("not installed (apt-get install {suite}{engine})"));
     }
     found
 }
@@ -76,6 +85,41 @@ impl Backend {
         let opened = DockerBackend::open(&settings, ImageLimits::default(), folder.path()).await;
         let backend = opened.unwrap_or_else(|error| panic!("{name}: {}", error.told()));
         Self { backend: Arc::new(backend), engine: name, folder }
+    }
+
+    /// Whether its containers have a kernel of their own (gVisor), which is asked instead of the machine's.
+    pub fn has_kernel(&self) -> bool {
+        self.backend.report().isolation == Isolation::UserKernel
+    }
+
+    /// `/proc/PID/status` of what runs in a container, as the machine sees it.
+    pub fn processes(&self, id: &InstanceId) -> Vec<String> {
+        let status = |pid: &str| fs::read_to_string(format!("/proc/{pid}/status")).ok();
+        self.pids(id).iter().filter_map(|pid| status(pid)).collect()
+    }
+
+    /// Processes of a container, on the machine.
+    pub fn pids(&self, id: &InstanceId) -> Vec<String> {
+        let group = format!("sandpool/{}/{id}/cgroup.procs", gateway_name(self.folder.path()));
+        let read = |root: &str| fs::read_to_string(Path::new(root).join(&group)).ok();
+        let pids = read("/sys/fs/cgroup/pids").or_else(|| read("/sys/fs/cgroup")).unwrap_or_default();
+        pids.lines().map(str::to_owned).collect()
+    }
+
+    /// The numbers of a container that serves at 8080: from, to, how many.
+    pub async fn numbers(&self, container: &dyn Container) -> Vec<u32> {
+        self.numbers_at(container, 8080).await
+    }
+
+    /// The same at another port.
+    pub async fn numbers_at(&self, container: &dyn Container, port: u16) -> Vec<u32> {
+        let map = if self.has_kernel() {
+            let first = self.pids(container.id()).first().expect("it runs").clone();
+            fs::read_to_string(format!("/proc/{first}/uid_map")).unwrap()
+        } else {
+            ask_at(container, port, "/read?/proc/self/uid_map").await.1
+        };
+        map.split_whitespace().map(|number| number.parse().unwrap()).collect()
     }
 
     /// To look for what it leaves, also when it is gone; its folder must still be there.

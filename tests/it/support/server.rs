@@ -1,7 +1,7 @@
 //! A web server on a port of its own, for guests to ask. What it was asked is kept.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,7 +40,12 @@ impl Server {
     /// and then nothing; `/table.csv`; `/missing`, 404; `/packed`, gzip; `/junk`, which is not HTTP; `/files/NAME`, what
     /// was sent there before; `/simple/PROJECT/`, a package index of all of those.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_on(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// The same on another address of this machine.
+    pub async fn start_on(ip: IpAddr) -> Self {
+        let listener = TcpListener::bind((ip, 0)).await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (kept, stored) = (asked.clone(), Arc::<Mutex<Stored>>::default());
@@ -53,7 +58,7 @@ impl Server {
         Self { address, asked, task: task.abort_handle() }
     }
 
-    /// `http://127.0.0.1:PORT` and a path.
+    /// `http://ADDRESS:PORT` and a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -142,4 +147,11 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
         }
     }
     Some(Asked { line, headers, body: bytes[end + 4..].to_vec() })
+}
+
+/// The address from which this machine speaks to others; None when it has its loopback alone.
+pub fn own_address() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("198.51.100.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
 }

@@ -78,7 +78,7 @@ struct State {
 }
 
 /// Why pools that run what callers send, shells among them, are refused.
-pub(super) const NO_AGENT: &str = "pools with an interpreter need the gateway's own runtime (runc, crun): an engine's containers do \
+pub(super) const NO_AGENT: &str = "pools with an interpreter need the gateway's own runtime (runc, crun, runsc): an engine's containers do \
      not get the gateway's agent";
 
 impl DockerContainer {
@@ -194,7 +194,7 @@ impl Parts {
         let client = &self.engine.client;
         for _ in 0..ASKED {
             match self.state().await {
-                Ok(state) if !state.running => return end_of(state.exit_code, state.oom_killed),
+                Ok(state) if !state.running => return Exit::of_number(state.exit_code, state.oom_killed),
                 // The engine hears of the end a little later than the kernel tells it. It is not only waited for: Podman
                 // then waits for its own cleaning up too.
                 Ok(_) => {
@@ -252,14 +252,6 @@ impl Parts {
         self.ended.send_if_modified(|exit| exit.is_none().then(|| *exit = Some(Exit::default())).is_some());
         removed.inspect_err(|_| self.destroyed.store(false, Ordering::Release))
     }
-}
-
-/// An engine tells an end by one number, as shells do: above 128 it is a signal's. A process that ends by itself with such a
-/// number cannot be told apart.
-fn end_of(code: i64, out_of_memory: bool) -> Exit {
-    let code = i32::try_from(code).ok();
-    let signal = code.map(|code| code - 128).filter(|signal| (1..=64).contains(signal));
-    Exit { code: code.filter(|_| signal.is_none()), signal, out_of_memory }
 }
 
 impl Drop for DockerContainer {
@@ -341,26 +333,5 @@ pub(super) async fn remove(client: &Docker, name: &str) -> Result<(), ContainerE
         // Gone, or being removed by somebody else.
         Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
         Err(error) => Err(during("removing a container")(error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_above_128_are_signals() {
-        for (code, expected) in [
-            (0, (Some(0), None)),
-            (7, (Some(7), None)),
-            (128, (Some(128), None)),
-            (137, (None, Some(9))),
-            (143, (None, Some(15))),
-            (255, (Some(255), None)),
-            (i64::MAX, (None, None)),
-        ] {
-            let exit = end_of(code, false);
-            assert_eq!((exit.code, exit.signal), expected, "{code}");
-        }
     }
 }

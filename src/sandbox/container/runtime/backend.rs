@@ -23,17 +23,17 @@ use super::user::UserRanges;
 use super::{leftovers, rootfs};
 use crate::egress::connections::WayOut;
 use crate::sandbox::container::docker::DockerSettings;
-use crate::sandbox::container::image::{ImageLimits, ImageStore};
+use crate::sandbox::container::image::{ImageConfig, ImageLimits, ImageStore};
 use crate::sandbox::container::{
     AllowedImages, BackendReport, Container, ContainerBackend, ContainerError, ContainerSpecification, Credentials,
-    Enforced, Image, ImageReference, InstanceId, Isolation, Left, agent,
+    Enforced, Image, ImageFiles, ImageReference, InstanceId, Isolation, Left, Resources, agent,
 };
 
 /// How containers are run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OciSettings {
-    /// `runc` or `crun`, or a path that ends so. None: the first of them that the machine has.
+    /// `runc`, `crun` or `runsc`, or a path that ends so. None: the first of them that the machine has.
     pub runtime: Option<PathBuf>,
     /// Folder of what lives as long as the containers. It must be one that all users of the machine may pass through, and
     /// is best in memory.
@@ -95,10 +95,13 @@ impl OciSettings {
 }
 
 /// In order of preference: runc is what most machines have and most people test with.
-const ENGINES: [&str; 2] = ["runc", "crun"];
+const ENGINES: [&str; 3] = ["runc", "crun", "runsc"];
 const PROGRAM_FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// The most files that a process in a container may have open, where the gateway itself may have so many.
 pub(in crate::sandbox::container) const OPEN_FILES: u64 = 65_536;
+
+/// How long a first container may take. It takes a fraction of a second; a platform that does not work can hang.
+const PROBE_TIME: Duration = Duration::from_secs(20);
 
 /// What all containers of a backend share.
 pub(super) struct Engine {
@@ -197,11 +200,15 @@ impl OciBackend {
         rustix::process::set_child_subreaper(own).map_err(ContainerError::during("becoming a subreaper"))?;
         let left = leftovers::find(&engine)?;
         probe_mounts(&engine).await?;
+        let engine = Arc::new(engine);
+        if engine.runtime.isolation() == Isolation::UserKernel {
+            probe_kernel(&engine).await?;
+        }
         let freeze = engine.cgroups.has("freezer");
         let mut report = BackendReport {
             engine: engine.runtime.engine.clone(),
             version: found.text,
-            isolation: Isolation::Container,
+            isolation: engine.runtime.isolation(),
             enforced: Enforced {
                 memory: true,
                 cpu: true,
@@ -222,7 +229,7 @@ impl OciBackend {
         let images =
             ImageStore::open(images, settings.image, settings.insecure_registries.clone(), settings.built_in.clone());
         let images = images.map_err(ContainerError::during("opening the store of images"))?;
-        Ok(Self { engine: Arc::new(engine), images, report, left: Mutex::new(left) })
+        Ok(Self { engine, images, report, left: Mutex::new(left) })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Leftover>> {
@@ -364,6 +371,51 @@ async fn probe_mounts(engine: &Engine) -> Result<(), ContainerError> {
             "this machine cannot mount images with a session's own user numbers (Linux 5.19 or later can): {}",
             error.told()
         ))
+    })
+}
+
+/// Runs a container with nothing but the agent in it, and waits until that listens: whether gVisor's kernel works here, and runs
+/// programs, is known by nothing less.
+async fn probe_kernel(engine: &Arc<Engine>) -> Result<(), ContainerError> {
+    let folder = engine.folder.join("probe");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).map_err(ContainerError::during("making a folder"))?;
+    let image = Image {
+        digest: "the gateway's own".into(),
+        files: ImageFiles::Folder(folder.clone()),
+        config: ImageConfig::default(),
+    };
+    let specification = ContainerSpecification {
+        id: InstanceId::random(),
+        command: Vec::new(),
+        args: Vec::new(),
+        environment: BTreeMap::new(),
+        resources: Resources { cpus: 1.0, memory_bytes: 128 << 20, disk_bytes: 1 << 20, pids: 64 },
+        read_only: false,
+        way_out: None,
+        agent: true,
+    };
+    let story = async {
+        let container = OciContainer::create(engine, &specification, &image, None).await?;
+        container.start().await?;
+        let listens = async {
+            while container.connect(agent::PORT).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let problem = tokio::select! {
+            () = listens => None,
+            exit = container.exited() => Some(exit.to_string()),
+            () = tokio::time::sleep(PROBE_TIME) => Some(format!("nothing listens after {} s", PROBE_TIME.as_secs())),
+        };
+        container.destroy().await?;
+        problem.map_or(Ok(()), |problem| Err(ContainerError::new("running a program in it", problem)))
+    };
+    let probed = story.await;
+    let _ = fs::remove_dir_all(&folder);
+    probed.map_err(|error| {
+        let text = format!("{} cannot run containers on this machine: {}", engine.runtime.engine, error.told());
+        ContainerError::Unsupported(text)
     })
 }
 

@@ -1,19 +1,20 @@
 //! The runtime's command line. Every call blocks until the runtime has ended.
 
 use std::fs;
-use std::io::{PipeWriter, Read};
+use std::io::{self, PipeWriter, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use super::gvisor;
 use super::version::{self, Found};
-use crate::sandbox::container::{ContainerError, InstanceId};
+use crate::sandbox::container::{ContainerError, InstanceId, Isolation};
 
 /// An OCI runtime, and where it keeps its records.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Runtime {
-    /// `runc`, `crun`.
+    /// `runc`, `crun`, `runsc`.
     pub engine: String,
     pub program: PathBuf,
     /// The runtime's own folder of records; nobody else's containers are in it.
@@ -24,6 +25,11 @@ pub(super) struct Runtime {
 const MAX_COMPLAINT_BYTES: u64 = 64 * 1024;
 
 impl Runtime {
+    /// What stands between its containers and the machine.
+    pub(super) fn isolation(&self) -> Isolation {
+        if self.engine == "runsc" { Isolation::UserKernel } else { Isolation::Container }
+    }
+
     /// Asks for its version.
     pub(super) fn version(&self) -> Result<Found, String> {
         let output = Command::new(&self.program).arg("--version").stdin(Stdio::null()).output();
@@ -59,7 +65,29 @@ impl Runtime {
     pub(super) fn delete(&self, id: &InstanceId, bundle: &Path) -> Result<(), ContainerError> {
         let mut command = self.command(bundle);
         command.args(["delete", "--force"]).arg(id.as_str());
-        self.run(command, bundle, "deleting a container")
+        let deleted = self.run(command, bundle, "deleting a container");
+        if deleted.is_err() {
+            // Whoever asked kills what is left by other means; records would stay.
+            let _ = self.forget(id.as_str());
+        }
+        deleted
+    }
+
+    /// Removes what the runtime has written down about a container, without asking it: records may be half written.
+    pub(super) fn forget(&self, id: &str) -> io::Result<()> {
+        for entry in fs::read_dir(&self.records)? {
+            let entry = entry?;
+            // A folder of that name; of gVisor some files with it in theirs.
+            if !entry.file_name().to_string_lossy().contains(id) {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn command(&self, bundle: &Path) -> Command {
@@ -67,6 +95,9 @@ impl Runtime {
         // The gateway's environment may hold secrets, and some variables steer the runtimes.
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
+        if self.isolation() == Isolation::UserKernel {
+            command.args(gvisor::FLAGS);
+        }
         command.arg("--root").arg(&self.records).arg("--log").arg(log(bundle)).args(["--log-format", "json"]);
         command
     }

@@ -5,10 +5,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::cgroup::Cgroups;
-use super::seccomp;
 use super::user::RANGE;
+use super::{gvisor, seccomp};
 use crate::sandbox::container::image::{ImageConfig, User};
-use crate::sandbox::container::{ContainerError, ContainerSpecification, agent};
+use crate::sandbox::container::{ContainerError, ContainerSpecification, Isolation, agent};
 
 /// What the file is made of, beside the specification.
 pub(super) struct Parts<'a> {
@@ -25,6 +25,7 @@ pub(super) struct Parts<'a> {
     pub network: Option<String>,
     /// There is somebody to ask for names.
     pub resolves: bool,
+    pub isolation: Isolation,
     /// The gateway's agent, on the machine.
     pub agent: &'a Path,
 }
@@ -76,6 +77,17 @@ pub(super) fn document(
         // Images listen on port 80, and have no capability to.
         None => (json!({"type": "network"}), json!({"net.ipv4.ip_unprivileged_port_start": "0"})),
     };
+    let limit = |name: &str, value: u64| json!({"type": name, "hard": value, "soft": value});
+    let mut rlimits = vec![limit("RLIMIT_NOFILE", parts.open_files), limit("RLIMIT_CORE", 0)];
+    let (pids, seccomp) = match parts.isolation {
+        Isolation::UserKernel => {
+            // Its guests' processes are its own: its kernel counts them. The machine's are gVisor's.
+            rlimits.push(limit("RLIMIT_NPROC", resources.pids.into()));
+            // It answers system calls itself, and has a filter of its own for those that it makes.
+            (gvisor::threads(resources.pids), Value::Null)
+        }
+        Isolation::Container | Isolation::VirtualMachine => (resources.pids, seccomp::profile()),
+    };
     Ok(json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -85,10 +97,7 @@ pub(super) fn document(
             "env": environment(specification, image),
             "cwd": if image.working_dir.starts_with('/') { image.working_dir.as_str() } else { "/" },
             "capabilities": {"bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": []},
-            "rlimits": [
-                {"type": "RLIMIT_NOFILE", "hard": parts.open_files, "soft": parts.open_files},
-                {"type": "RLIMIT_CORE", "hard": 0, "soft": 0},
-            ],
+            "rlimits": rlimits,
             "noNewPrivileges": true,
         },
         "root": {"path": parts.rootfs, "readonly": specification.read_only},
@@ -107,9 +116,9 @@ pub(super) fn document(
                 "devices": [{"allow": false, "access": "rwm"}],
                 "memory": memory,
                 "cpu": {"quota": quota, "period": CPU_PERIOD_MICROSECONDS},
-                "pids": {"limit": resources.pids},
+                "pids": {"limit": pids},
             },
-            "seccomp": seccomp::profile(),
+            "seccomp": seccomp,
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
             "rootfsPropagation": "private",
@@ -237,8 +246,7 @@ mod tests {
         assert_eq!(all, ["B=image", "A=mine", PATH]);
     }
 
-    #[test]
-    fn nothing_is_left_open() {
+    fn written(isolation: Isolation) -> Value {
         let parts = Parts {
             rootfs: Path::new("/r"),
             user: User { uid: 7, gid: 8 },
@@ -249,16 +257,38 @@ mod tests {
             open_files: 1024,
             network: None,
             resolves: false,
+            isolation,
             agent: Path::new("/a"),
         };
-        let document = document(&specification(&[], &[]), &image(), &parts).unwrap();
-        assert_eq!(document["process"]["noNewPrivileges"], true);
-        assert!(document["process"]["capabilities"].as_object().unwrap().values().all(|set| *set == json!([])));
-        assert_eq!(document["linux"]["resources"]["cpu"]["quota"], 50_000);
-        assert_eq!(document["linux"]["resources"]["memory"], json!({"limit": 1 << 30, "swap": 1 << 30}));
-        assert_eq!(document["root"]["readonly"], true);
-        let mounts = document["mounts"].as_array().unwrap();
-        assert!(mounts.iter().all(|mount| !mount["destination"].as_str().unwrap().starts_with("/sys")));
-        assert!(mounts.iter().all(|mount| mount["options"].as_array().unwrap().contains(&json!("nosuid"))));
+        document(&specification(&[], &[]), &image(), &parts).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_left_open() {
+        for isolation in [Isolation::Container, Isolation::UserKernel] {
+            let document = written(isolation);
+            assert_eq!(document["process"]["noNewPrivileges"], true);
+            assert!(document["process"]["capabilities"].as_object().unwrap().values().all(|set| *set == json!([])));
+            assert_eq!(document["linux"]["resources"]["cpu"]["quota"], 50_000);
+            assert_eq!(document["linux"]["resources"]["memory"], json!({"limit": 1 << 30, "swap": 1 << 30}));
+            assert_eq!(document["root"]["readonly"], true);
+            let mounts = document["mounts"].as_array().unwrap();
+            assert!(mounts.iter().all(|mount| !mount["destination"].as_str().unwrap().starts_with("/sys")));
+            assert!(mounts.iter().all(|mount| mount["options"].as_array().unwrap().contains(&json!("nosuid"))));
+        }
+    }
+
+    #[test]
+    fn processes_and_system_calls_are_held_by_the_kernel_that_has_them() {
+        let processes = |document: &Value| {
+            let limits = document["process"]["rlimits"].as_array().unwrap();
+            limits.iter().find(|limit| limit["type"] == "RLIMIT_NPROC").map(|limit| limit["hard"].clone())
+        };
+        let own = written(Isolation::UserKernel);
+        assert_eq!((processes(&own), &own["linux"]["seccomp"]), (Some(json!(64)), &Value::Null));
+        assert_eq!(own["linux"]["resources"]["pids"]["limit"], 4 * 64 + 256);
+        let shared = written(Isolation::Container);
+        assert_eq!((processes(&shared), &shared["linux"]["resources"]["pids"]["limit"]), (None, &json!(64)));
+        assert!(shared["linux"]["seccomp"].is_object());
     }
 }

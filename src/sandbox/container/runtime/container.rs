@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,10 +23,11 @@ use super::rootfs::Rootfs;
 use super::shim::{self, Arrived, Link};
 use super::state::{self, State};
 use super::user::UserRange;
-use super::{config, leftovers, network};
+use super::{config, leftovers, network, orphans};
 use crate::egress::connections::WayOut;
 use crate::sandbox::container::{
-    Console, Container, ContainerError, ContainerSpecification, Exit, Image, ImageFiles, InstanceId, Io, Note, agent,
+    Console, Container, ContainerError, ContainerSpecification, Exit, Image, ImageFiles, InstanceId, Io, Isolation,
+    Note, agent,
 };
 
 /// How long a killed process may take to be gone. The kernel needs milliseconds, and more while it is out of memory.
@@ -205,6 +206,7 @@ impl OciContainer {
             open_files: engine.open_files,
             network: shared.as_ref().map(Shared::path),
             resolves: specification.way_out.is_some() || shared.as_ref().is_some_and(|shared| shared.resolves),
+            isolation: engine.runtime.isolation(),
             agent: &engine.agent,
         };
         let document = config::document(specification, &image.config, &parts)?;
@@ -219,12 +221,16 @@ impl OciContainer {
         written.map_err(ContainerError::during("writing a container's state"))?;
         let (program, bundle) = (engine.program.clone(), folder.to_owned());
         let ((link, arrived), range) = rootfs.mounted(range, move || shim::launch(&program, &bundle)).await?;
+        let joined = shared.is_some();
         // It was open while the runtime looked it up.
         drop(shared);
         let pid = arrived.pid.ok_or(ContainerError::Ended)?;
         let opened = opened_process(pid, None);
         let (process, network) = opened.map_err(ContainerError::during("finding a container's process"))?;
         let network = Arc::new(network);
+        if engine.runtime.isolation() == Isolation::UserKernel && !joined {
+            network::prepare(network.clone()).await?;
+        }
         let gate = match (&specification.way_out, nft) {
             (Some(way_out), Some(nft)) => Some(Gate::build(network.clone(), nft).await?.serve(way_out.clone())?),
             _ => None,
@@ -264,6 +270,17 @@ impl Parts {
         }
     }
 
+    /// Ends what outlives the first process, and takes the ends of what has become ours.
+    fn end_orphans(&self) {
+        // What fails now is tried again, and told, when the rest is removed.
+        let _ = self.engine.cgroups.destroy(&self.cgroup);
+        let first = self.range.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(UserRange::first);
+        let end = Instant::now() + Duration::from_secs(DEATH_SECONDS.unsigned_abs());
+        while first.is_some_and(orphans::reap) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Blocks until nothing of the container is left.
     fn destroy(&self) -> Result<(), ContainerError> {
         if self.destroyed.swap(true, Ordering::AcqRel) {
@@ -277,6 +294,9 @@ impl Parts {
             let end = Timespec { tv_sec: DEATH_SECONDS, tv_nsec: 0 };
             let mut ended = [PollFd::new(process, PollFlags::IN)];
             let _ = poll(&mut ended, Some(&end));
+        }
+        if self.engine.runtime.isolation() == Isolation::UserKernel {
+            self.end_orphans();
         }
         // The runtime may have no record of a container whose creation it did not finish.
         if let Err(error) = self.engine.runtime.delete(&self.id, &self.folder) {
@@ -432,6 +452,18 @@ impl Container for OciContainer {
     }
 }
 
+/// Looks that a process shares neither network nor user numbers with the machine: what is done in its network next, and what it is
+/// let reach, stands on that, and a runtime that is told so much by its flags may see it otherwise.
+fn is_apart(pid: Pid) -> io::Result<()> {
+    for name in ["net", "user"] {
+        let own = fs::read_link(format!("/proc/self/ns/{name}"))?;
+        if fs::read_link(format!("/proc/{}/ns/{name}", pid.as_raw_nonzero()))? == own {
+            return Err(io::Error::other(format!("the runtime left it in the machine's own {name} namespace")));
+        }
+    }
+    Ok(())
+}
+
 /// The image's own folder.
 fn folder_of(image: &Image) -> Result<&Path, ContainerError> {
     match &image.files {
@@ -445,6 +477,7 @@ fn opened_process(pid: i32, cgroup: Option<&str>) -> io::Result<(OwnedFd, OwnedF
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
     let process = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
     let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    is_apart(pid)?;
     let network = fs::File::open(folder.join("ns/net"))?;
     if let Some(cgroup) = cgroup
         && !fs::read_to_string(folder.join("cgroup"))?.contains(cgroup)

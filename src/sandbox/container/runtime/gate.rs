@@ -4,11 +4,10 @@
 //!
 //! Nothing of it shows outside of the namespace, and it ends with it. The container has no capability to change it.
 
-use std::ffi::{CStr, c_char, c_ulong};
 use std::io::{self, Write as _};
 use std::mem::zeroed;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener as StdListener, UdpSocket as StdSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::network;
 use crate::egress::connections::WayOut;
 use crate::sandbox::container::ContainerError;
 
@@ -176,38 +176,19 @@ fn listen() -> io::Result<Gate> {
 /// Gives packets to anywhere a way, which is the loopback, and an address to come from. IPv6 gets neither.
 fn route() -> io::Result<()> {
     let socket = StdSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    let request = |name: &CStr| {
-        // SAFETY: all zeros is a value of it.
-        let mut request: libc::ifreq = unsafe { zeroed() };
-        for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes()) {
-            *to = *from as c_char;
-        }
-        request
-    };
-    let mut up = request(c"lo");
-    up.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
-    control(socket.as_fd(), libc::SIOCSIFFLAGS, &raw mut up)?;
-    let mut address = request(c"lo:out");
+    network::raise_loopback(socket.as_fd())?;
+    let mut address = network::request(c"lo:out");
     address.ifr_ifru.ifru_addr = internet(ADDRESS);
-    control(socket.as_fd(), libc::SIOCSIFADDR, &raw mut address)?;
+    network::control(socket.as_fd(), libc::SIOCSIFADDR, &raw mut address)?;
     address.ifr_ifru.ifru_netmask = internet(Ipv4Addr::BROADCAST);
-    control(socket.as_fd(), libc::SIOCSIFNETMASK, &raw mut address)?;
+    network::control(socket.as_fd(), libc::SIOCSIFNETMASK, &raw mut address)?;
     // SAFETY: all zeros is a value of it.
     let mut route: libc::rtentry = unsafe { zeroed() };
     route.rt_dst = internet(Ipv4Addr::UNSPECIFIED);
     route.rt_genmask = internet(Ipv4Addr::UNSPECIFIED);
     route.rt_flags = libc::RTF_UP;
     route.rt_dev = c"lo".as_ptr().cast_mut();
-    control(socket.as_fd(), libc::SIOCADDRT, &raw mut route)
-}
-
-fn control<T>(socket: BorrowedFd<'_>, what: c_ulong, argument: *mut T) -> io::Result<()> {
-    // SAFETY: the descriptor is open, and the callers give what the request wants, which outlives the call.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), what, argument) } == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    network::control(socket.as_fd(), libc::SIOCADDRT, &raw mut route)
 }
 
 /// An IPv4 address where the kernel wants one of any kind.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::backend::Engine;
 use super::cgroup::Cgroups;
+use super::command::Runtime;
 use super::shim::Link;
 use super::state::State;
 use super::user::UserRange;
@@ -61,7 +62,7 @@ pub(super) fn clear(engine: &Engine, id: &InstanceId) -> Result<(), ContainerErr
     // It would not die before its container, which it could still write for.
     let shim = Link::open(&folder).ok();
     let cgroup = format!("{}/{id}", engine.cgroup);
-    let gone = take_away(&engine.cgroups, &cgroup, &engine.runtime.records, id.as_str());
+    let gone = take_away(&engine.cgroups, &cgroup, &engine.runtime, id);
     if let Some((link, _)) = shim {
         link.end();
     }
@@ -70,9 +71,9 @@ pub(super) fn clear(engine: &Engine, id: &InstanceId) -> Result<(), ContainerErr
 }
 
 /// Ends a container by the kernel's own means: a runtime can fail on records that were half written. Its folder stays.
-pub(super) fn take_away(cgroups: &Cgroups, cgroup: &str, records: &Path, id: &str) -> io::Result<()> {
+pub(super) fn take_away(cgroups: &Cgroups, cgroup: &str, runtime: &Runtime, id: &InstanceId) -> io::Result<()> {
     cgroups.destroy(cgroup)?;
-    absent(fs::remove_dir_all(records.join(id)))
+    absent(runtime.forget(id.as_str()))
 }
 
 fn absent(removed: io::Result<()>) -> io::Result<()> {

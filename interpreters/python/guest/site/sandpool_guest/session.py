@@ -36,20 +36,27 @@ def reseed():
 # What IPython keeps of the last inputs and results.
 _SHORT = ("_i", "_ii", "_iii", "_", "__", "___")
 
-# Shows the figures that a cell has left; there are none here.
-_FIGURES = "matplotlib_inline.backend_inline"
+# Whose callbacks draw and show the figures that a cell has left; there are none here.
+_FIGURES = ("matplotlib.pyplot", "matplotlib_inline.backend_inline")
 
 # Names nothing: in a restored session the user may have given every name another meaning.
 _TOUCHED = "[1, 2.5, 'three', (4,)]"
 
 
-def _touch():
-    """Do what a first cell does, so that its pages are private by then, and leave no trace of it."""
+def _would_show():
+    """Whether a cell of ours would be seen by what a user has put around cells (in a session that is a copy of another)."""
     shell = cell.shell
     callbacks = [callback for registered in shell.events.callbacks.values() for callback in registered]
-    if shell.has_transformers() or any(getattr(callback, "__module__", None) != _FIGURES for callback in callbacks):
+    return shell.has_transformers() or any(getattr(callback, "__module__", None) not in _FIGURES for callback in callbacks)
+
+
+def _touch():
+    """Do what a first cell does, so that its pages are private by then, and leave no trace of it."""
+    if _would_show():
         return
+    shell = cell.shell
     print(1 + 1, "touched", file=streams.stdout)
+    warm.touch()
     ns, hook, history, number = shell.user_ns, shell.displayhook, shell.history_manager, shell.execution_count
     inputs = {name: ns[name] for name in _SHORT if name in ns}
     results, last = (hook._, hook.__, hook.___), shell.last_source

@@ -12,6 +12,10 @@ from traitlets.config import Config
 
 from . import commands, errors, events, quick
 
+# How a formatter's tables may name the types of plain values: the types, what they inherit, and names of what is not imported yet.
+_PLAIN_IN_TABLES = quick.KINDS | {object} | {("builtins", kind.__name__) for kind in (*quick.KINDS, object)}
+
+
 class Publisher(DisplayPublisher):
     """display(), update_display() and clear_output() as events."""
 
@@ -106,8 +110,9 @@ class Shell(InteractiveShell):
         return self.display_formatter.format(value)
 
     def _prints_plainly(self):
-        """Whether nobody has registered other printers for plain values, or wants other types shown."""
-        return self._default_layout and self._printers == self._printers_at_start and not any(self._other_printers)
+        """Whether nobody has registered other printers for plain values, or wants them shown in other ways."""
+        return (self._default_layout and self._printers == self._printers_at_start
+                and all(map(_PLAIN_IN_TABLES.isdisjoint, self._other_printers)))
 
     def _watch_printers(self):
         """Look at the formatters' tables and options once; asking traitlets for each would take most of a cell's time."""

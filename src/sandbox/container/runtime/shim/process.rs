@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use super::kept::Kept;
 use crate::sandbox::container::runtime::cgroup::Cgroups;
 use crate::sandbox::container::runtime::leftovers;
 use crate::sandbox::container::runtime::state::{self, State};
-use crate::sandbox::container::{Exit, InstanceId, Stream};
+use crate::sandbox::container::{Exit, InstanceId, Isolation, Stream};
 
 /// One whose container never was ready for anybody cannot be adopted: it waits no longer than a gateway needs to come.
 const FIRST_CALL: Duration = Duration::from_secs(30);
@@ -72,6 +72,8 @@ struct Shim {
     state: State,
     pid: i32,
     process: OwnedFd,
+    /// Is read when any child ends: gVisor has others than the first process, and its commands wait until they are gone.
+    children: OwnedFd,
     listener: UnixListener,
     /// By the stream's number; None once it has ended.
     pipes: [Option<io::PipeReader>; 2],
@@ -126,6 +128,7 @@ impl Shim {
             state,
             pid,
             process,
+            children: children()?,
             listener,
             pipes: [Some(stdout), Some(stderr)],
             kept: Kept::default(),
@@ -138,6 +141,8 @@ impl Shim {
     }
 
     fn stay(mut self) {
+        // Those that ended before anybody was told of them.
+        self.reap();
         loop {
             if let Some(end) = self.ending {
                 let silent = self.gateway.as_ref().is_none_or(|gateway| gateway.out.is_empty());
@@ -170,7 +175,8 @@ impl Shim {
             let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
         });
-        let mut wanted: Vec<(BorrowedFd<'_>, PollFlags)> = vec![(self.listener.as_fd(), PollFlags::IN)];
+        let mut wanted: Vec<(BorrowedFd<'_>, PollFlags)> =
+            vec![(self.listener.as_fd(), PollFlags::IN), (self.children.as_fd(), PollFlags::IN)];
         if self.exit.is_none() {
             wanted.push((self.process.as_fd(), PollFlags::IN));
         }
@@ -193,13 +199,17 @@ impl Shim {
 
     /// Takes the ends of children, of which the container's first process is one.
     fn reap(&mut self) {
+        // First: who ends from now on is told of again.
+        while rustix::io::read(&self.children, &mut [0; size_of::<libc::signalfd_siginfo>()]).is_ok() {}
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == self.pid => {
-                    self.exit = Some(Exit {
-                        code: status.exit_status(),
-                        signal: status.terminating_signal(),
-                        out_of_memory: Cgroups::of_this_machine().ran_out_of_memory(&self.state.cgroup),
+                    let out_of_memory = Cgroups::of_this_machine().ran_out_of_memory(&self.state.cgroup);
+                    let user_kernel = self.state.runtime.isolation() == Isolation::UserKernel;
+                    self.exit = Some(match status.exit_status() {
+                        // Its kernel ends by itself, whatever ended its guest.
+                        Some(number) if user_kernel => Exit::of_number(number.into(), out_of_memory),
+                        code => Exit { code, signal: status.terminating_signal(), out_of_memory },
                     });
                 }
                 Ok(Some(_)) => {}
@@ -340,10 +350,27 @@ impl Shim {
 
     /// Nobody came back: nothing is to be left.
     fn take_away(self) {
-        let Some(id) = self.folder.file_name().and_then(|name| name.to_str()) else { return };
+        let Ok(id) = name(&self.folder) else { return };
         // Nobody is here to hear of a failure; the next gateway finds what is left, if anything is.
-        let _ = leftovers::take_away(&Cgroups::of_this_machine(), &self.state.cgroup, &self.state.runtime.records, id);
+        let _ = leftovers::take_away(&Cgroups::of_this_machine(), &self.state.cgroup, &self.state.runtime, &id);
         let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A descriptor that tells of children that end. Nothing is started after it, which would inherit that the signal is held back.
+fn children() -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a value of the set, which the calls fill and read; the new descriptor is nobody else's.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        if libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        match libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) {
+            -1 => Err(io::Error::last_os_error()),
+            descriptor => Ok(OwnedFd::from_raw_fd(descriptor)),
+        }
     }
 }
 

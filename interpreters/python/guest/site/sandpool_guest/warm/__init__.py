@@ -7,8 +7,11 @@ the image. It may define:
     warm_up()    other work that makes caches and specialised code
     forget()     called last: drop what must not be in the image, open files above all
     reseed()     called in every new session: what is random
+    touch()      called in every new session that is made ready before its first cell: do what such a cell most likely does,
+                 so that its pages are private by then; every ready session pays with that memory
 """
 
+import contextlib
 import importlib
 import pkgutil
 import sys
@@ -45,10 +48,24 @@ def forget():
 
 
 def reseed():
-    _call("reseed")
+    _call_in_a_session("reseed")
+
+
+def touch():
+    _call_in_a_session("touch")
 
 
 def _call(name):
     for module in _loaded:
-        if (function := getattr(module, name, None)) is not None:
-            function()
+        getattr(module, name, _nothing)()
+
+
+def _call_in_a_session(name):
+    """The session may be a copy of one whose code has put something else in the packages' places: its own matter."""
+    for module in _loaded:
+        with contextlib.suppress(Exception):
+            getattr(module, name, _nothing)()
+
+
+def _nothing():
+    pass
