@@ -51,9 +51,21 @@ def _build(source, pybind11, own):
         # f2c's C is that of 1989.
         text = re.sub(r"fortran_args: .*$", "c_args: ['-std=gnu89', '-fno-strict-aliasing'],", text, flags=re.MULTILINE)
         path.write_text(re.sub(r"'((?:fitpack|odrpack)/\w+)\.f'", r"'\1.c'", text))
-    # The only Fortran subroutines that are declared with a result.
+    # Fortran subroutines that are declared with a result, or with lengths of strings.
     replace(package / "linalg/src/_common_array_utils.hh", *((f"CBLAS_INT\nBLAS_FUNC({kind}{name})", f"void\nBLAS_FUNC({kind}{name})")
                                                             for kind in "sdcz" for name in ("getrf", "getri")))
+    for path in sorted((package / "sparse/linalg/_dsolve/SuperLU/SRC").glob("*.[ch]")):
+        text = path.read_text("latin-1")
+        changed = re.sub(r"\bint\s+([sdcz](?:gem[mv]|trs[mv])_\s*\()", r"void \1", text)
+        if changed != text:
+            path.write_text(changed, "latin-1")
+    replace(package / "special/lapack_defs.h", ("CBLAS_INT *info, size_t jobz_len, size_t range_len);", "CBLAS_INT *info);"),
+            ("lwork, iwork, liwork, info,\n                      1, 1);", "lwork, iwork, liwork, info);"))
+    replace(package / "optimize/_trlib/trlib_private.h", ("double *beta, double *b, CBLAS_INT *ldb, int);", "double *beta, double *b, CBLAS_INT *ldb);"),
+            ("beta, b, &ldb_, 1);", "beta, b, &ldb_);"))
+    # Called with two.
+    replace(package / "odr/__odrpack.c", ("PyObject *set_exceptions(PyObject * self, PyObject * args, PyObject * kwds)",
+                                          "PyObject *set_exceptions(PyObject * self, PyObject * args)"))
     # Calls with arguments that the subroutines do not have: lengths of strings, and of arrays.
     wrappers = package / "linalg/flapack_gen.pyf.src"
     replace(wrappers, ("work,&lwork,bwork,&info,1,1)\n", "work,&lwork,bwork,&info)\n"),
@@ -84,6 +96,10 @@ def _wide_indices(package):
             ("<{CY_TYPES[ufunc_inputs[j]]}*>", "<{LOOP_TYPES[ufunc_inputs[j]]}*>", 3),
             ("(<{CY_TYPES[outtype]} *>op{j})[0] = ", "(<{LOOP_TYPES[outtype]} *>op{j})[0] = ", 3))
     replace(package / "special/_ufuncs_extra_code_common.pxi", ("    NPY_INT, NPY_LONG, NPY_INTP)\n", "    NPY_INT, NPY_LONGLONG)\n"))
+    # Arguments only, whose lower half is read where they are `long`.
+    replace(package.parent / "subprojects/xsf/include/xsf/numpy.h",
+            ("static constexpr NPY_TYPES value = NPY_LONG;", "static constexpr NPY_TYPES value = NPY_LONGLONG;"),
+            ("static constexpr NPY_TYPES value = NPY_ULONG;", "static constexpr NPY_TYPES value = NPY_ULONGLONG;"))
     replace(package / "spatial/ckdtree/src/ckdtree_decl.h", ("#define ckdtree_intp_t npy_intp\n", "#define ckdtree_intp_t npy_int64\n"))
     replace(package / "spatial/ckdtree/src/build.cxx", ("(intptr_t *)(self->raw_indices)", "self->raw_indices", 2))
     replace(package / "spatial/_voronoi.pyx", ("    cdef np.npy_intp[:] remaining\n", "    cdef np.intp_t[:] remaining\n"))
