@@ -168,6 +168,7 @@ fn the_list_of_packages_is_what_can_be_imported() {
     for wanted in [
         "numpy",
         "pandas",
+        "scipy",
         "matplotlib",
         "pillow",
         "lxml",

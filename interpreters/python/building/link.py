@@ -4,6 +4,8 @@ from . import packages
 from .cpython import ARCHIVES
 
 STACK_BYTES = 16 * 1024 * 1024
+# The linker only warns of a function that is declared with another signature than it is defined with. Its call is a trap.
+STRICT = "-Wl,--fatal-warnings"
 
 
 def reactor(build, folder, sources, cpython, library, archives, compiler, modules=(), runtime=()):
@@ -22,4 +24,4 @@ def reactor(build, folder, sources, cpython, library, archives, compiler, module
     extra = [path for step in archives for path in sorted((step.folder / "lib").glob("*.a"))]
     compiler.reactor(folder, [*objects, *packages.objects(modules)],
                      # numpy prints long double; without the last one the C library ends the program when somebody does.
-                     [*python, *extra, *runtime, "-ldl", "-lpthread", "-lc-printscan-long-double"], STACK_BYTES)
+                     [*python, *extra, *runtime, "-ldl", "-lpthread", "-lc-printscan-long-double", STRICT], STACK_BYTES)

@@ -4,10 +4,12 @@ What is changed in its source: sources.py. Leaves `dev/scipy`, the .pxd files th
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 from building import cxx, fortran, meson, modules
+from shared.steps import RecipeError
 
 from . import sources
 
@@ -17,10 +19,9 @@ VERSION = "1.17.1"
 # Qhull and f2py's callbacks jump. (C++ has the flags for exceptions already, and nothing there jumps.)
 OPTIONS = ["use-pythran=false", "blas=none", "lapack=none", "python.bytecompile=-1", f"c_args={cxx.SETJMP}",
            f"cpp_args={['-include', str(HERE / 'fstream.h')]}"]
-# Only tests import these.
-LEFT_OUT_MODULES = {"scipy._lib._test_ccallback", "scipy._lib._test_deprecation_call", "scipy._lib._test_deprecation_def",
-                    "scipy.special._test_internal", "scipy.ndimage._ctest", "scipy.ndimage._cytest",
-                    "scipy.integrate._test_multivariate", "scipy.integrate._test_odeint_banded"}
+# Modules that are installed elsewhere than they are built, which is where `collect` takes their names from.
+INSTALLED_AS = {"scipy.sparse.sparsetools._sparsetools": "scipy.sparse._sparsetools",
+                "scipy.sparse.linalg._propack._propack": "scipy.sparse.linalg._propack"}
 # Files that only a compiler or a type checker reads.
 NOT_PYTHON = (".so", ".pxd", ".pyi", ".pyx", ".pxi", ".h", ".c", ".cpp")
 
@@ -35,17 +36,33 @@ def build(build, folder, context):
     project.environment["PATH"] = f"{stubs}/bin:{project.environment['PATH']}"
     project.configure([project.tools / "bin/meson"], OPTIONS, ["-O2", f"-I{f2c.folder}/include"])
     project.compile()
+    _check_links(project.log)
     known = json.loads((context.needs["lapack"].folder / "dev/arguments.json").read_text())
     known |= fortran.arguments(sorted((folder / "f2c").rglob("*.c")))
     for name in ("_fblas", "_flapack", "_dfitpack"):
         (wrappers,) = (project.room / "scipy").rglob(f"{name}module.c")
         fortran.check_calls(wrappers, known)
-    project.collect(LEFT_OUT_MODULES)
+    project.collect()
+    _rename(folder / "modules.json")
     for part in context.compiler.objects(folder, [HERE / "npymath.c", HERE / "threads.c"], []):
         part.rename(folder / f"objects/scipy-{part.name}")
     _site(build, project, folder)
     modules.metadata(source, folder / "site", "scipy", VERSION)
     _dev(source, project.room, folder / "dev/scipy")
+
+
+def _check_links(log):
+    """Stop at what the linker of a module's parts only warns of."""
+    found = re.findall(r"function signature mismatch: (\w+)", log.read_text("utf-8", "replace"))
+    if found:
+        raise RecipeError(f"called with another signature than defined: {', '.join(sorted(set(found)))} (see {log})")
+
+
+def _rename(listed):
+    modules_built = json.loads(listed.read_text())
+    for built, installed in INSTALLED_AS.items():
+        modules_built[installed] = modules_built.pop(built)
+    listed.write_text(json.dumps(modules_built, indent=1) + "\n")
 
 
 def _fortran(build, folder, f2c, package):

@@ -15,6 +15,10 @@ CYTHON_LAPACK = {f"{kind}{name}" for kind in "sdcz" for name in (
     "trtri", "trtrs", "stev", "syev", "syevr", "gels", "gelsd", "pbtrf", "pbtrs", "lamch", "ladiv")}
 
 
+# Modules that only tests import.
+TEST_MODULE = re.compile(r"^py3\.extension_module\('\w+',\n(?:  .*\n)+?  install_tag: 'tests'\n\)\n", re.MULTILINE)
+
+
 def change(source, pybind11, own):
     """Change the `source`. `pybind11` are the flags that find pybind11's headers, `own` is the folder of our C files."""
     package = source / "scipy"
@@ -51,6 +55,8 @@ def _build(source, pybind11, own):
         # f2c's C is that of 1989.
         text = re.sub(r"fortran_args: .*$", "c_args: ['-std=gnu89', '-fno-strict-aliasing'],", text, flags=re.MULTILINE)
         path.write_text(re.sub(r"'((?:fitpack|odrpack)/\w+)\.f'", r"'\1.c'", text))
+    for path in sorted(package.rglob("meson.build")):
+        path.write_text(TEST_MODULE.sub("", path.read_text()))
     # Fortran subroutines that are declared with a result, or with lengths of strings.
     replace(package / "linalg/src/_common_array_utils.hh", *((f"CBLAS_INT\nBLAS_FUNC({kind}{name})", f"void\nBLAS_FUNC({kind}{name})")
                                                             for kind in "sdcz" for name in ("getrf", "getri")))
@@ -65,7 +71,9 @@ def _build(source, pybind11, own):
             ("beta, b, &ldb_, 1);", "beta, b, &ldb_);"))
     # Called with two.
     replace(package / "odr/__odrpack.c", ("PyObject *set_exceptions(PyObject * self, PyObject * args, PyObject * kwds)",
-                                          "PyObject *set_exceptions(PyObject * self, PyObject * args)"))
+                                          "PyObject *set_exceptions(PyObject * self, PyObject * args)"),
+            ("(F_INT *lun, char *fn, int fnlen);", "(F_INT *lun, char *fn);"),
+            ("(&lunerr, errfile, lerrfile);", "(&lunerr, errfile);"), ("(&lunrpt, rptfile, lrptfile);", "(&lunrpt, rptfile);"))
     # Calls with arguments that the subroutines do not have: lengths of strings, and of arrays.
     wrappers = package / "linalg/flapack_gen.pyf.src"
     replace(wrappers, ("work,&lwork,bwork,&info,1,1)\n", "work,&lwork,bwork,&info)\n"),
@@ -102,6 +110,7 @@ def _wide_indices(package):
             ("static constexpr NPY_TYPES value = NPY_ULONG;", "static constexpr NPY_TYPES value = NPY_ULONGLONG;"))
     replace(package / "spatial/ckdtree/src/ckdtree_decl.h", ("#define ckdtree_intp_t npy_intp\n", "#define ckdtree_intp_t npy_int64\n"))
     replace(package / "spatial/ckdtree/src/build.cxx", ("(intptr_t *)(self->raw_indices)", "self->raw_indices", 2))
+    replace(package / "spatial/ckdtree/src/count_neighbors.cxx", ("double *real_r, intptr_t *results", "double *real_r, ckdtree_intp_t *results"))
     replace(package / "spatial/_voronoi.pyx", ("    cdef np.npy_intp[:] remaining\n", "    cdef np.intp_t[:] remaining\n"))
     replace(package / "sparse/csgraph/_reordering.pyx", ("cdef np.ndarray[np.npy_intp] ", "cdef np.ndarray[np.intp_t] ", 2))
     replace(package / "ndimage/src/nd_image.c", ("*(npy_intp *)PyArray_GETPTR1(ndxArr,", "*(npy_int64 *)PyArray_GETPTR1(ndxArr,"))
