@@ -147,6 +147,10 @@ def _callbacks(package):
 
 
 def _no_threads(package):
+    # numpy's macros that take the lock again are empty here, so SuperLU's allocator would go on without it.
+    replace(package / "sparse/linalg/_dsolve/_superluobject.h",
+            ("do { if (_save == NULL) _save = PyEval_SaveThread(); } while (0)", "(void)_save"),
+            ("do { if (_save) { PyEval_RestoreThread((PyThreadState*)_save); _save = NULL;} } while (0)", "(void)_save"))
     replace(package / "io/_fast_matrix_market/__init__.py", ("PARALLELISM = 0\n", "PARALLELISM = 1\n"))
     replace(package / "fft/_pocketfft/meson.build",
             ("pocketfft_threads = []\n", "pocketfft_threads = ['-DPOCKETFFT_NO_MULTITHREADING']\n"))
