@@ -22,7 +22,7 @@ file_count = 100000
 files_bytes = 2147483648
 ";
 
-/// What everybody's first lines rest on, in a minute or two. `SANDPOOL_TEST_SUITES=1` runs all of numpy's, pandas' and SciPy's.
+/// What everybody's first lines rest on, in a minute or two. `SANDPOOL_TEST_SUITES=1` runs all of numpy's and pandas'.
 const SAMPLE: &str = "_core/tests/test_numeric.py,linalg/tests/test_linalg.py,fft/tests/*,random/tests/test_random.py,\
     lib/tests/test_function_base.py,tests/groupby/test_groupby.py,tests/reshape/merge/test_merge.py";
 
@@ -52,9 +52,4 @@ fn numpys_own_tests_pass_as_before() {
 #[test]
 fn pandas_own_tests_pass_as_before() {
     run("pandas");
-}
-
-#[test]
-fn scipys_own_tests_pass_as_before() {
-    run("scipy");
 }

@@ -1,4 +1,4 @@
-"""numpy's, pandas' and SciPy's own tests, in sessions, against the record of what passed before.
+"""numpy's and pandas' own tests, in sessions, against the record of what passed before.
 
 Each file runs in a fork of one session that has the tests. Fewer passes in a file than the record has, or a failure that no
 reason in reasons.toml accounts for, fail this. In the environment:
@@ -45,19 +45,16 @@ NOTHING_COLLECTED = 5
 OPTIONS = {
     "numpy": ["-m", "not slow"],
     "pandas": ["-m", "not slow and not network and not db and not clipboard"],
-    "scipy": ["-m", "not slow and not xslow"],
 }
 # Run a compiler, or read type stubs: nothing of that is in a session.
 LEFT_OUT = {
     "numpy": ["*/f2py/*", "*/typing/*", "*/_pyinstaller/*", "*/distutils/*", "*/pythoncapi-compat/*"],
     "pandas": [],
-    # Tests of other projects' code, as SciPy has it in it.
-    "scipy": ["*/array_api_compat/*", "*/array_api_extra/*", "*/_uarray/*"],
 }
 
 
 def main():
-    chosen = os.environ.get("SANDPOOL_SUITES", "numpy,pandas,scipy").split(",")
+    chosen = os.environ.get("SANDPOOL_SUITES", "numpy,pandas").split(",")
     patterns = os.environ.get("SANDPOOL_SUITE_FILES", "*").split(",")
     problems = []
     for package in chosen:
