@@ -33,6 +33,26 @@ fn langchain_runs_every_method_in_a_shell() {
     Python::with("langchain").run("test_bash.py", &gateway);
 }
 
+/// Its backend for deepagents, which asks more of the image than a tool does.
+#[test]
+fn deepagents_works_in_a_shell() {
+    if !installed("runc") {
+        return skip("deepagents", "it takes runc");
+    }
+    let built = std::process::Command::new(env!("CARGO_BIN_EXE_sandpool")).args(["image", "build", "shell"]).output();
+    let built = built.expect("the binary runs");
+    if !built.status.success() {
+        return skip("deepagents", &String::from_utf8_lossy(&built.stderr));
+    }
+    let pool = |name: &str| {
+        format!(
+            "[[container_pool]]\nname = '{name}'\ninterpreter = {{ language = 'shell' }}\ntermination_grace_seconds = 0\n"
+        )
+    };
+    let gateway = Gateway::configured(&format!("{}{}", pool("python"), pool("brief")));
+    Python::with("deepagents").run("test_deepagents.py", &gateway);
+}
+
 #[test]
 fn llama_index_runs_every_method() {
     Python::with("llama_index").run("test_llama_index.py", Gateway::shared());
