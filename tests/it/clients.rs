@@ -3,7 +3,7 @@
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use crate::support::containers::{installed, skip};
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{ENDS_CONTAINERS, Gateway};
 use crate::support::images::busybox;
 use crate::support::python::Python;
 
@@ -29,7 +29,7 @@ fn langchain_runs_every_method_in_a_shell() {
              termination_grace_seconds = 0\n"
         )
     };
-    let gateway = Gateway::configured(&format!("{}{}", pool("python", 60), pool("brief", 2)));
+    let gateway = Gateway::configured(&format!("{ENDS_CONTAINERS}{}{}", pool("python", 60), pool("brief", 2)));
     Python::with("langchain").run("test_bash.py", &gateway);
 }
 
@@ -49,7 +49,7 @@ fn deepagents_works_in_a_shell() {
             "[[container_pool]]\nname = '{name}'\ninterpreter = {{ language = 'shell' }}\ntermination_grace_seconds = 0\n"
         )
     };
-    let gateway = Gateway::configured(&format!("{}{}", pool("python"), pool("brief")));
+    let gateway = Gateway::configured(&format!("{ENDS_CONTAINERS}{}{}", pool("python"), pool("brief")));
     Python::with("deepagents").run("test_deepagents.py", &gateway);
 }
 

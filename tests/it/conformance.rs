@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::support::containers::installed;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{ENDS_CONTAINERS, Gateway};
 use crate::support::images::Recipe;
 use crate::support::python::Python;
 
@@ -71,7 +71,7 @@ fn so_it_is_where_everything_is_forwarded() {
     let folder = tempfile::tempdir().unwrap();
     let image = Recipe::app(&["agree"]).layout(folder.path());
     let gateway = Gateway::configured(&format!(
-        "[[container_pool]]\nname = 'python'\nimage = '{image}'\ntarget_port = 8080\nready_session_instances = 2\n\
+        "{ENDS_CONTAINERS}[[container_pool]]\nname = 'python'\nimage = '{image}'\ntarget_port = 8080\nready_session_instances = 2\n\
          max_concurrent_sessions = 200\ntermination_grace_seconds = 0\nresources = {{ memory_mebibytes = 32 }}\n\
          lifecycle = {{ type = 'timed', cooldown_seconds = 5 }}\n"
     ));

@@ -167,6 +167,9 @@ impl Drop for Gateway {
     }
 }
 
+/// Settings of a gateway whose containers end with it, as everything ends that a test has started.
+pub const ENDS_CONTAINERS: &str = "[containers]\noutlive_gateway = false\n";
+
 /// Starts a process that does not outlive the tests, however they end: the kernel kills it when the thread that
 /// started it ends (`PR_SET_PDEATHSIG`), so one thread starts all of them and never ends by itself.
 fn spawn(command: Command) -> Child {
