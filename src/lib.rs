@@ -6,7 +6,8 @@
 //! POST .../executions?identifier=X
 //!  api/        decode the dialect into one ExecutionRequest; contract violations -> 400
 //!  access/     who calls, and whether they may         -> 401, 403
-//!  execution/  drain guard, then: lease, run, settle, answer
+//!  gateway/    counted as under way, and started (`launch.rs`, for pools of either kind)
+//!  execution/  lease, run, settle, answer
 //!    pool/     find X, wake it from disk, or give it a ready session         -> 429 when the pool is full
 //!    session/  one execution at a time, bounded queue     -> 429 when the queue is full
 //!    sandbox/  run with limits on the guest threads; output is collected as it comes
@@ -21,6 +22,9 @@
 //!
 //! A pool of containers with an interpreter runs what callers send: `api/contained/` has the same handlers, `execution/contained.rs`
 //! the same story, and `sandbox/container/agent/` asks the gateway's agent in the container (its `program/`, which the build script compiles).
+//!
+//! Containers outlive the gateway: beside each is a process of ours (`sandbox/container/runtime/shim/`, started as `cli/shim.rs`) that has its
+//! streams and its end, and `pool/container/note.rs` is what the next gateway needs to take its session over.
 //!
 //! A pool that is made through the API: `api/control/` checks its properties and translates them into a template, and `gateway/`
 //! keeps it (`pool/resource.rs`), opens it and puts it in the place of what was there, whose sessions go on.

@@ -319,6 +319,29 @@ fn what_cannot_be_taken_over_is_taken_away_and_the_gateway_starts() {
 }
 
 #[test]
+fn what_another_runtime_made_is_taken_away() {
+    let Some(place) = Place::new().filter(|_| installed("crun")) else { return };
+    let with = |runtime: &str| format!("[containers]\nruntime = '{runtime}'\n{}", place.pool("app", ""));
+    place.configure(&with("runc"));
+    let first = Served::start(place.path());
+    assert_eq!(first.get("app", "/count?identifier=session"), "1");
+    let session = place.container_of("session");
+    drop(first);
+    place.configure(&with("crun"));
+    let second = Served::start(place.path());
+    assert!(!session.exists());
+    let name = session.file_name().unwrap().to_owned();
+    assert!(!place.groups().iter().any(|path| path.ends_with(&name)));
+    assert_eq!(
+        second.get("app", "/count?identifier=session"),
+        "1",
+        "a fresh one, behind the walls that were asked for"
+    );
+    second.terminate();
+    place.end();
+}
+
+#[test]
 fn a_session_that_is_left_alone_ends_by_itself() {
     let Some(place) = Place::new() else { return };
     let short = "lifecycle = { type = 'timed', cooldown_seconds = 2 }";

@@ -51,6 +51,10 @@ fn leftover(engine: &Engine, folder: &Path) -> io::Result<Leftover> {
     if state.note.is_none() && state.beside.is_none() {
         return Err(io::Error::other("it was not ready for anybody yet"));
     }
+    // Its walls are those of its runtime, and an operator who chose another one wants other walls.
+    if state.runtime.engine != engine.runtime.engine {
+        return Err(io::Error::other("it is another runtime's"));
+    }
     let range = engine.ranges.claim(state.first_uid)?;
     Ok(Leftover { state, range })
 }
